@@ -69,6 +69,9 @@ type Acceptor interface {
 	// drop file or end the P1 activity. On error the source still owns the message and the *mail.Failure says what
 	// to tell the peer. Recipients that can't be served do not fail a message: the originator gets a report.
 	Accept(ctx context.Context, s Submission) (Receipt, error)
+	// Known tells whether a message with this Submission.Dedup was taken before, so that a source can answer a
+	// repeated offer without fetching its content again. False is always a safe answer: Accept asks the store anyway.
+	Known(ctx context.Context, dedup string) (bool, error)
 }
 
 // Submission is a message offered to the gateway.
