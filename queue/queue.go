@@ -96,6 +96,10 @@ type New struct {
 	// Dedup, when not empty, makes a second Put with the same key return the first one's result (ErrDuplicate is not
 	// an error: see Put). Keys are remembered at least DedupFor after the last of the items has gone.
 	Dedup string
+	// Spawn are messages that come with this one, in the same commit: reports on recipients that can't be served. A
+	// message all of whose recipients failed has no Items and a Body that Put discards. With a known Dedup nothing of
+	// Spawn is stored either.
+	Spawn []New
 }
 
 // DedupFor is how long dedup keys outlive their items: longer than any peer's retry schedule.
