@@ -155,6 +155,6 @@ type Outcome struct {
 	Failure *Failure `json:"failure,omitempty"` // set when deferred or failed
 	Peer    string   `json:"peer,omitempty"`    // the peer's words on success: "250 2.0.0 Ok: queued as 4F2"
 	// PeerReports goes with Delivered: the recipient's Notify went along and the peer answers it, so that a positive
-	// report is not ours to send (RFC 3461 5.2.2; a site link; X.411 transfer).
+	// report is not ours to send (RFC 3461 5.2.1; a site link; X.411 transfer).
 	PeerReports bool `json:"peer_reports,omitempty"`
 }
