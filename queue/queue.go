@@ -102,6 +102,9 @@ type New struct {
 	Spawn []New
 }
 
+// TrashFor is how long deleted items can be restored: after it the store empties them out of the trash.
+const TrashFor = 7 * 24 * time.Hour
+
 // DedupFor is how long dedup keys outlive their items: longer than any peer's retry schedule.
 const DedupFor = 30 * 24 * time.Hour
 
@@ -118,6 +121,9 @@ type Settlement struct {
 	// each further one becomes an item of its own with a new ID and key, sharing the body. Envelope.Recipients, Dest,
 	// State, Next, Expires, Attempts, Tries, Last, Delayed, Unknown, Reason and By are taken from it, the rest is kept.
 	Keep []Item
+	// Rekey gives the first of Keep a new Key too: a peer that remembers the old one must not take what is left for
+	// what it has seen.
+	Rekey bool
 	// Spawn are new messages that the outcome causes: reports.
 	Spawn []New
 	// Trash, with empty Keep, moves the item to the trash instead of ending it.
@@ -160,7 +166,8 @@ type Stats struct {
 	IndexBytes, BodyBytes, FreeBytes int64
 }
 
-// Filter selects items: set fields are ANDed. The zero Filter matches all but the trash.
+// Filter selects items: set fields are ANDed. The zero Filter matches all but the trash; IDs reach into the trash, and
+// so do the verbs Restore and Purge.
 type Filter struct {
 	IDs       []ID          `json:"ids,omitempty"`
 	Connector string        `json:"connector,omitempty"`
@@ -179,7 +186,8 @@ type Filter struct {
 type Cursor string
 
 // Op is an operator's verb on items. Release, RetryNow and ScheduleAt act on ready and held ones; a leased item takes
-// the change when its attempt settles, except Delete and Hold, which fence the attempt out at once.
+// the change when its attempt settles, except Delete and Hold, which fence the attempt out at once and leave the item
+// Unknown. Only Release ends a hold: RetryNow and ScheduleAt set a held item's Next for the time after it.
 type Op struct {
 	Verb   Verb      `json:"verb"`
 	At     time.Time `json:"at,omitzero"` // ScheduleAt
@@ -206,7 +214,7 @@ type Store interface {
 	// Stage reads a body to its end, at most max octets (mail.TooLarge when longer). Nothing of it survives a restart
 	// unless Put.
 	Stage(ctx context.Context, r io.Reader, max int64) (Staged, error)
-	// Put stores a message durably. With a Dedup key already known, it stores nothing, discards the body and returns
+	// Put stores a message durably. It ends the Staged, also when it fails. With a Dedup key already known, it stores nothing, discards the body and returns
 	// the first Put's IDs and true.
 	Put(ctx context.Context, n New) (ids []ID, duplicate bool, err error)
 	// Due lists destinations with something to do now (suspended ones left out), and the earliest later time at which
@@ -214,10 +222,11 @@ type Store interface {
 	Due(now time.Time, limit int) (dests []Dest, next time.Time)
 	Wake() <-chan struct{}
 	// Lease takes up to n due items of dest: urgent, normal, non-urgent, then by Next, then by ID. A lease that is
-	// neither settled nor extended within ttl returns to Ready with Unknown set.
+	// neither settled nor extended within ttl returns to what it was with Unknown set; so does one whose process died.
 	Lease(ctx context.Context, dest Dest, owner string, n int, ttl time.Duration) ([]Lease, error)
 	// LeaseWaiting takes up to n ready items of dest whether due or not, suspended or not, after the given ID in ID
-	// order: for rerouting and for operator verbs that need the gateway. LeaseID takes one, also when held.
+	// order: for rerouting and for operator verbs that need the gateway. LeaseID takes one, also when held; it answers
+	// ErrLeaseLost while another has it, and ErrNotFound for one in the trash.
 	LeaseWaiting(ctx context.Context, dest Dest, owner string, after ID, n int, ttl time.Duration) ([]Lease, error)
 	LeaseID(ctx context.Context, id ID, owner string, ttl time.Duration) (Lease, error)
 	Extend(ctx context.Context, l Lease, ttl time.Duration) error
