@@ -1,0 +1,127 @@
+package address
+
+import "strings"
+
+// Parse reads an address in any spelling that people and systems use, and gives it canonical text:
+//
+//	MS:NET/PO/MBX  CSI:NET/PO/MBX  PCM:NET/PO/MBX  NET/PO/MBX    Microsoft Mail (CSI and PCM become MS, KB Q156730)
+//	SMTP:user@domain  user@domain                                RFC 5321 mailbox
+//	X400:c=US;a= ;...  /c=US/a= /...                             O/R address, each syntax that ParseORAddress knows
+//	FAX:..., any other TYPE:value                                carried opaque; TYPE is 1 to 8 letters or digits
+//	[TYPE:value]                                                 the client's one-off form (KB Q94410); \r in it is ^0D
+//	<>                                                           the null originator: the zero Address
+//
+// Types are case-insensitive and outer blanks do not matter. A bare text with '@' is SMTP when it is a mailbox.
+func Parse(text string) (Address, error) {
+	if err := check(text); err != nil {
+		return Address{}, err
+	}
+	s := strings.Trim(text, " ")
+	if s == "" {
+		return Address{}, bad(text, PartAddress, "is empty")
+	}
+	if s == "<>" {
+		return Address{}, nil
+	}
+	oneOff := len(s) > 1 && s[0] == '[' && s[len(s)-1] == ']'
+	if oneOff {
+		s = s[1 : len(s)-1]
+	}
+	name, value, typed := cutType(s)
+	switch {
+	case typed:
+	case oneOff:
+		return Address{}, bad(text, PartType, "a one-off address needs one: [TYPE:value]")
+	default:
+		return parseBare(s)
+	}
+	if oneOff {
+		value = strings.ReplaceAll(value, `\r`, "^0D")
+	}
+	if upperASCII(name) == "PCM" {
+		value = strings.ReplaceAll(value, `\`, "/") // [PCM:net\po\id], the AppleTalk client's spelling (KB Q94410)
+	}
+	t, err := ParseType(name)
+	if err != nil {
+		return Address{}, bad(text, PartType, err.(*Error).Text)
+	}
+	return parseTyped(t, value)
+}
+
+// ParseType reads an address type: 1 to 8 letters or digits, in any case. CSI and PCM, the names that FFAPI and
+// DirSync have for Microsoft Mail addresses, are MS (KB Q156730, Q106623).
+func ParseType(s string) (Type, error) {
+	if s == "" || len(s) > 8 || !allFunc(s, isAlnum) {
+		return "", badf(s, PartType, "%q is not 1 to 8 letters or digits", s)
+	}
+	switch t := Type(upperASCII(s)); t {
+	case "CSI", "PCM":
+		return MS, nil
+	case "DDA":
+		return "", bad(s, PartType, "DDA is an O/R keyword, not an address type")
+	default:
+		return t, nil
+	}
+}
+
+// cutType splits TYPE:value. Text whose colon belongs to something else (a quoted local part, an O/R attribute) has
+// no type; an alphanumeric word before the colon is one even when it is too long, so that the error can say so.
+func cutType(s string) (name, value string, ok bool) {
+	i := strings.IndexByte(s, ':')
+	if i <= 0 || !allFunc(s[:i], isAlnum) || upperASCII(s[:i]) == "DDA" {
+		return "", s, false
+	}
+	return s[:i], strings.Trim(s[i+1:], " "), true
+}
+
+func parseBare(s string) (Address, error) {
+	if strings.IndexByte(s, '@') >= 0 {
+		a, err := parseTyped(SMTP, s)
+		if err == nil || !looksLikeOR(s) {
+			return a, err
+		}
+	}
+	if looksLikeOR(s) {
+		return parseTyped(X400, s)
+	}
+	if strings.IndexByte(s, '/') < 0 {
+		return Address{}, bad(s, PartAddress, "is not NET/PO/MBX, user@domain, an O/R address or TYPE:value")
+	}
+	return parseTyped(MS, s)
+}
+
+func looksLikeOR(s string) bool {
+	return strings.IndexByte(s, '=') > 0
+}
+
+// parseTyped gives value its type's canonical text.
+func parseTyped(t Type, value string) (Address, error) {
+	switch t {
+	case MS:
+		v, err := msMailText(value)
+		if err != nil {
+			return Address{}, err
+		}
+		return Address{MS, v}, nil
+	case SMTP:
+		v, err := mailboxText(value)
+		if err != nil {
+			return Address{}, err
+		}
+		return Address{SMTP, v}, nil
+	case X400:
+		or, err := ParseORAddress(value)
+		if err != nil {
+			return Address{}, err
+		}
+		return or.Address()
+	}
+	value = strings.Trim(value, " ")
+	if value == "" {
+		return Address{}, bad(string(t)+":", PartAddress, "has a type but no value")
+	}
+	if err := check(value); err != nil {
+		return Address{}, err
+	}
+	return Address{t, value}, nil
+}
