@@ -1,0 +1,175 @@
+package x400
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"backbone/gateway/mail"
+)
+
+// pool keeps the associations that we opened to one peer: it reuses an idle one, opens another when more than the
+// threshold wait for each, and releases one that was idle for the association lifetime (KB Q234157).
+type pool struct {
+	peer *peer
+
+	mu      sync.Mutex
+	idle    []*kept
+	open    int // idle, in use or being opened
+	waiting []chan turn
+	closed  bool
+	busy    sync.WaitGroup // releases that run on their own
+}
+
+type kept struct {
+	a     association
+	timer *time.Timer
+}
+
+// turn ends a wait: with an association, with the failure to open one, or with leave to open one.
+type turn struct {
+	a   association
+	err error
+}
+
+func newPool(p *peer) *pool { return &pool{peer: p} }
+
+// get gives an association for one transfer, and tells whether it has been used before. Every get that succeeded
+// is followed by put or drop.
+func (p *pool) get(ctx context.Context) (a association, reused bool, err error) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, false, mail.LinkDown("the connector is closing", nil)
+	}
+	if n := len(p.idle); n > 0 {
+		k := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		k.timer.Stop()
+		p.mu.Unlock()
+		return k.a, true, nil
+	}
+	mayOpen := p.open == 0 || (p.open < p.peer.cfg.MaxAssociations && len(p.waiting) >= p.peer.cfg.Threshold*p.open)
+	if mayOpen {
+		p.open++
+		p.mu.Unlock()
+		return p.dial(ctx)
+	}
+	ch := make(chan turn, 1)
+	p.waiting = append(p.waiting, ch)
+	p.mu.Unlock()
+	select {
+	case t := <-ch:
+		return p.take(ctx, t)
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	for i, w := range p.waiting {
+		if w == ch {
+			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
+			p.mu.Unlock()
+			return nil, false, mail.LinkDown("no association to the remote MTA came free in time", ctx.Err())
+		}
+	}
+	p.mu.Unlock()
+	// The turn came at the same moment: it must not be lost.
+	return p.take(ctx, <-ch)
+}
+
+func (p *pool) take(ctx context.Context, t turn) (association, bool, error) {
+	switch {
+	case t.err != nil:
+		return nil, false, t.err
+	case t.a != nil:
+		return t.a, true, nil
+	}
+	return p.dial(ctx)
+}
+
+// dial opens an association that open already counts. When it was the only one, those who wait fail with it: they
+// would otherwise find out one after the other.
+func (p *pool) dial(ctx context.Context) (association, bool, error) {
+	a, err := p.peer.transport.dial(ctx, p.peer)
+	if err == nil {
+		return a, false, nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open--
+	if p.open == 0 {
+		for _, w := range p.waiting {
+			w <- turn{err: err}
+		}
+		p.waiting = nil
+	}
+	return nil, false, err
+}
+
+// put gives back an association that can be used again.
+func (p *pool) put(a association) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		p.releaseLocked(a)
+	case len(p.waiting) > 0:
+		w := p.waiting[0]
+		p.waiting = p.waiting[1:]
+		w <- turn{a: a}
+	default:
+		k := &kept{a: a}
+		p.idle = append(p.idle, k)
+		k.timer = time.AfterFunc(p.peer.cfg.AssociationLifetime.D(), func() { p.expire(k) })
+	}
+}
+
+// drop ends an association that broke. Who waits longest may open the next one.
+func (p *pool) drop(a association) {
+	a.abort()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) > 0 && !p.closed {
+		w := p.waiting[0]
+		p.waiting = p.waiting[1:]
+		w <- turn{}
+		return
+	}
+	p.open--
+}
+
+func (p *pool) expire(k *kept) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, other := range p.idle {
+		if other == k {
+			p.idle = append(p.idle[:i], p.idle[i+1:]...)
+			p.releaseLocked(k.a)
+			return
+		}
+	}
+}
+
+// releaseLocked releases a on a goroutine that close waits for.
+func (p *pool) releaseLocked(a association) {
+	p.open--
+	p.busy.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), p.peer.cfg.Disconnect.D())
+		defer cancel()
+		if a.release(ctx) != nil {
+			a.abort()
+		}
+	})
+}
+
+// close releases what is idle and waits for it. No get is running and none follows.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	for _, k := range p.idle {
+		k.timer.Stop()
+		p.releaseLocked(k.a)
+	}
+	p.idle = nil
+	p.mu.Unlock()
+	p.busy.Wait()
+}

@@ -1,0 +1,120 @@
+package x400
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"backbone/connectors"
+	"backbone/gateway/mail"
+)
+
+// transport opens associations to a peer MTA and answers those that it opens.
+type transport interface {
+	// dial connects to p and binds. The error is a *mail.Failure of link scope.
+	dial(ctx context.Context, p *peer) (association, error)
+	// answer runs one incoming connection from its bind to its release. It returns nil after an orderly release, and
+	// when ctx ends: then the message in hand was finished or given back. It closes conn.
+	answer(ctx context.Context, conn net.Conn, d *desk) error
+}
+
+// association is one bound connection on which we may transfer. One goroutine at a time uses it.
+type association interface {
+	// transfer hands t over; nil means that the peer has taken responsibility. A *mail.Failure whose scope is not
+	// the link leaves the association usable; after any other error it is not.
+	transfer(ctx context.Context, t *connectors.Transfer) error
+	// release ends the association in order, within ctx.
+	release(ctx context.Context) error
+	// abort ends it at once.
+	abort()
+}
+
+// errUntouched goes with a failed transfer that the peer can't have taken: it may be offered again at once.
+var errUntouched = errors.New("the peer has not taken the message")
+
+// peer is one remote MTA and how we and it speak.
+type peer struct {
+	connector string // name of the section
+	cfg       *Config
+	transport transport
+
+	localMTA, localPassword   string
+	remoteMTA, remotePassword string
+}
+
+func newPeer(env connectors.Env, c *Config) (*peer, error) {
+	p := &peer{connector: c.Name, cfg: c, localMTA: c.LocalMTA, remoteMTA: c.RemoteMTA}
+	if p.localMTA == "" {
+		p.localMTA = env.Site.Name
+	}
+	var err error
+	if p.localPassword, err = c.LocalPassword.Reveal(); err != nil {
+		return nil, fmt.Errorf("local_password: %w", err)
+	}
+	if p.remotePassword, err = c.RemotePassword.Reveal(); err != nil {
+		return nil, fmt.Errorf("remote_password: %w", err)
+	}
+	for key, pw := range map[string]string{"local_password": p.localPassword, "remote_password": p.remotePassword} {
+		if len(pw) > maxPassword {
+			return nil, fmt.Errorf("%s has %d octets: at most %d (X.411 ub-password-length)", key, len(pw), maxPassword)
+		}
+	}
+	p.transport = loopback{}
+	return p, nil
+}
+
+// knows compares a name and password that the other side presented with those configured. Names compare without regard
+// to case, passwords octet by octet (X.411 8.1.1; KB Q169159).
+func (p *peer) knows(name, password string) bool {
+	return strings.EqualFold(name, p.remoteMTA) && subtle.ConstantTimeCompare([]byte(password), []byte(p.remotePassword)) == 1
+}
+
+// transferTime is how long t may take: Exchange's seconds per KB, by priority.
+func (p *peer) transferTime(t *connectors.Transfer) time.Duration {
+	perKB := p.cfg.TimeoutNormal.D()
+	switch {
+	case t.Envelope.Priority > mail.Normal:
+		perKB = p.cfg.TimeoutUrgent.D()
+	case t.Envelope.Priority < mail.Normal:
+		perKB = p.cfg.TimeoutNonUrgent.D()
+	}
+	const longest = 30 * 24 * time.Hour
+	kb := 1 + t.Content.Size()/1024
+	if kb > int64(longest/perKB) {
+		return longest
+	}
+	return time.Duration(kb) * perKB
+}
+
+// desk is where incoming associations present themselves and their messages: the gateway, as one listener sees it.
+type desk struct {
+	gw    connectors.Acceptor
+	peers []*peer
+	log   *slog.Logger
+}
+
+// admit finds the peer that presents name and password. False means authentication-error to the caller; who
+// attempted it is logged here (Exchange's event 51).
+func (d *desk) admit(name, password, from string) (*peer, bool) {
+	for _, p := range d.peers {
+		if p.knows(name, password) {
+			return p, true
+		}
+	}
+	d.log.Warn("unknown MTA has attempted to bind", "peer", name, "from", from)
+	return nil, false
+}
+
+// patience is how long a caller may take to bind: the longest of its possible peers'.
+func (d *desk) patience() time.Duration {
+	var longest time.Duration
+	for _, p := range d.peers {
+		longest = max(longest, p.cfg.Disconnect.D())
+	}
+	return longest
+}

@@ -1,0 +1,74 @@
+// Package x400 is the X.400 Connector: it hands messages to another MTA and takes messages from it, as Exchange's
+// X.400 connector did with P1 (X.411, X.419). Each configured section is one peer MTA; sections may share a listener.
+//
+// It owns bind and refusal, the associations to each peer (reuse, idle release, extra ones under load) and what becomes
+// of a transfer when one breaks. It never decides about retry or routes: an attempt ends in one outcome per recipient,
+// classified once. A message that arrives is answered only after the gateway has made it durable; a hand-over that is
+// offered again, because the answer was lost, is recognised and stored once.
+//
+// What goes over an association is the business of a transport, of which an operator chooses one per section.
+package x400
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"backbone/connectors"
+)
+
+// Kind is the registry line of this connector.
+func Kind() connectors.Kind {
+	return connectors.Kind{Type: "x400", NewConfig: func() connectors.Config { return NewConfig() }, Open: Open}
+}
+
+// Open builds a connector for each section and a source for each address that they listen on. It binds the listening
+// addresses, so that a port that is taken is an error now, but accepts nothing.
+func Open(env connectors.Env, cfgs []connectors.Config) (connectors.Opened, error) {
+	var opened connectors.Opened
+	var all []*Connector
+	listeners := map[string]*listener{}
+	var order []*listener
+	closeAll := func() error {
+		var errs []error
+		for _, c := range all {
+			c.pool.close()
+		}
+		for _, l := range order {
+			if err := l.ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+		return errors.Join(errs...)
+	}
+	fail := func(err error) (connectors.Opened, error) { return connectors.Opened{}, errors.Join(err, closeAll()) }
+	for _, cfg := range cfgs {
+		c, ok := cfg.(*Config)
+		if !ok {
+			return fail(fmt.Errorf("x400: section %q is a %T, not an X.400 section", cfg.Base().Name, cfg))
+		}
+		conn, err := newConnector(env, c)
+		if err != nil {
+			return fail(fmt.Errorf("x400: connector %q: %w", c.Name, err))
+		}
+		all = append(all, conn)
+		opened.Connectors = append(opened.Connectors, conn)
+		if c.Listen == "" {
+			continue
+		}
+		l := listeners[c.Listen]
+		if l == nil {
+			ln, err := net.Listen("tcp", c.Listen)
+			if err != nil {
+				return fail(fmt.Errorf("x400: connector %q: %w", c.Name, err))
+			}
+			l = &listener{env: env, ln: ln, transport: conn.peer.transport}
+			listeners[c.Listen] = l
+			order = append(order, l)
+			opened.Sources = append(opened.Sources, l)
+		}
+		l.peers = append(l.peers, conn.peer)
+	}
+	opened.Close = closeAll
+	return opened, nil
+}
