@@ -10,6 +10,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"path/filepath"
 
 	"backbone/gateway/address"
 	"backbone/gateway/mail"
@@ -110,8 +111,18 @@ type Env struct {
 	Site Site
 	Book AddressBook
 	Log  *slog.Logger
-	// Dir is a folder of this connector's own, on a local filesystem, made before Open.
+	// Base is the folder from which relative paths in a connector's section are taken: that of the configuration.
+	Base string
+	// Dir makes a folder of this connector's own, on a local filesystem, and returns it.
 	Dir func(name string) (string, error)
+}
+
+// Path is p as a connector's section means it: relative to Base.
+func (e Env) Path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(e.Base, p)
 }
 
 // Site is this site's identity, as its configuration gives it.
