@@ -1,0 +1,323 @@
+// Package config reads a site's configuration: TOML to typed, checked values. Every mistake is reported at once, each
+// with file:line:column and what to write instead; nothing is guessed and nothing unknown is ignored.
+//
+// It owns the site-wide sections. A connector's section is the connector's own struct (connectors.Config), found
+// through the kinds that the caller registers. It opens nothing and starts nothing.
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"backbone/connectors"
+	"backbone/gateway/address"
+	"backbone/gateway/mail"
+	"backbone/queue"
+)
+
+// Config is one site's whole configuration, with defaults filled in and paths made absolute.
+type Config struct {
+	Site      Site      `toml:"site" doc:"who this site is"`
+	Control   Control   `toml:"control" doc:"the control API, for CLI and dashboard"`
+	Queue     Queue     `toml:"queue" doc:"the message store"`
+	Retry     Retry     `toml:"retry" doc:"when to try again and when to give up; Exchange's defaults"`
+	Limits    Limits    `toml:"limits" doc:"bounds on what is accepted"`
+	Routing   Routing   `toml:"routing" doc:"how a connector is selected"`
+	Directory Directory `toml:"directory" doc:"custom recipients"`
+	Tracking  Tracking  `toml:"tracking" doc:"the tracking log"`
+	Log       Log       `toml:"log" doc:"the daemon's own log, on stderr"`
+
+	Connectors []connectors.Config `toml:"-"` // in the order of the file
+	Path       string              `toml:"-"` // absolute, "" for the embedded default
+}
+
+// Site is the site's identity.
+type Site struct {
+	Name         string   `toml:"name" doc:"unique among joined sites: 1 to 32 letters, digits or '-'"`
+	Organization string   `toml:"organization" doc:"organization name, first part of generated proxies"`
+	Domains      []string `toml:"domains" doc:"SMTP domains that are ours; the first is written into addresses"`
+	Partners     []string `toml:"partners" doc:"SMTP domains of joined sites: their encapsulated (IMCEA) addresses are undone like ours"`
+	MS           string   `toml:"ms" doc:"NET/PO of this site's shadow post office"`
+	X400         string   `toml:"x400" doc:"the site's O/R address, under which other addresses are encapsulated: c=US;a= ;p=Northwind;o=SITEA"`
+	Postmaster   string   `toml:"postmaster" doc:"address that gets mail for postmaster; empty: kept in data/postmaster.mbox"`
+	Data         string   `toml:"data" doc:"folder for queue, directory, tracking log and control socket; on a local filesystem"`
+}
+
+// Control is the control API's address.
+type Control struct {
+	Listen string `toml:"listen" doc:"host:port for control API, health, metrics and dashboard; empty: the unix socket only"`
+	Socket string `toml:"socket" doc:"unix socket for the CLI; default data/control.sock"`
+}
+
+// Policy is the retry section as the queue applies it.
+func (r Retry) Policy() queue.Policy {
+	smtp := make([]time.Duration, len(r.SMTP))
+	for i, d := range r.SMTP {
+		smtp[i] = d.D()
+	}
+	transfer := slices.Repeat([]time.Duration{r.TransferInterval.D()}, r.TransferRetries)
+	return queue.Policy{
+		Rules: []queue.Rule{
+			{Type: "smtp", Intervals: smtp},
+			{Sort: queue.Transfer, Intervals: append(transfer, r.OpenInterval.D()), Max: r.TransferRetries},
+			{Sort: queue.Open, Intervals: []time.Duration{r.OpenInterval.D()}, Max: r.OpenRetries},
+		},
+		Expiry:       map[mail.Priority]time.Duration{mail.Urgent: r.Urgent.D(), mail.Normal: r.Normal.D(), mail.NonUrgent: r.NonUrgent.D()},
+		DelayNotice:  r.DelayNotice.D(),
+		OpenInterval: r.OpenInterval.D(),
+	}
+}
+
+// Queue chooses and bounds the store.
+type Queue struct {
+	Store   string              `toml:"store" doc:"bolt: embedded in this process"`
+	Reserve int64               `toml:"reserve" doc:"octets kept free on the queue's filesystem: below it new mail is answered 452 4.3.1"`
+	Workers int                 `toml:"workers" doc:"transfers at once, over all destinations"`
+	Lease   connectors.Duration `toml:"lease" doc:"longest time one delivery attempt may take"`
+	Trash   connectors.Duration `toml:"trash" doc:"how long deleted mail can be restored"`
+}
+
+// Retry is the schedule. Zero lists keep the defaults.
+type Retry struct {
+	OpenRetries      int                   `toml:"open_retries" doc:"times a next hop that can't be opened is tried before this connector is given up (KB Q157630)"`
+	OpenInterval     connectors.Duration   `toml:"open_interval" doc:"time between open retries"`
+	TransferRetries  int                   `toml:"transfer_retries" doc:"times a broken transfer is tried at once-more pace before it falls back to open_interval (KB Q234157)"`
+	TransferInterval connectors.Duration   `toml:"transfer_interval" doc:"time between transfer retries"`
+	SMTP             []connectors.Duration `toml:"smtp" doc:"waits after each temporary refusal by an SMTP host; the last one repeats (KB Q146669)"`
+	Urgent           connectors.Duration   `toml:"expire_urgent" doc:"urgent mail is returned after this time here (KB Q178539)"`
+	Normal           connectors.Duration   `toml:"expire_normal" doc:"normal mail is returned after this time here"`
+	NonUrgent        connectors.Duration   `toml:"expire_nonurgent" doc:"non-urgent mail is returned after this time here"`
+	DelayNotice      connectors.Duration   `toml:"delay_notice" doc:"the originator is told once after this time; 0s: never"`
+}
+
+// Limits bounds what a stranger can send.
+type Limits struct {
+	MessageSize int64 `toml:"message_size" doc:"largest message in octets"`
+	Recipients  int   `toml:"recipients" doc:"most recipients of one message"`
+	Hops        int   `toml:"hops" doc:"most gateways that a message may pass"`
+	Poison      int   `toml:"poison" doc:"identical unexpected failures after which a message is held for an operator"`
+}
+
+// Routing has the selection's switches.
+type Routing struct {
+	LeastCostOnly        bool                `toml:"least_cost_only" doc:"never use a dearer connector while the cheapest is merely down (KB Q166567)"`
+	FallbackLessSpecific bool                `toml:"fallback_less_specific" doc:"try a less specific address space when no connector of the best one can take the message"`
+	ReplyRoutes          connectors.Duration `toml:"reply_routes" doc:"how long the way back to a sender is remembered, so that mail without an address space can be answered; 0s: not at all"`
+}
+
+// Directory configures custom recipients.
+type Directory struct {
+	DeleteGuard int                 `toml:"delete_guard" doc:"an import that deletes more than this percent of the custom recipients is refused"`
+	Aliases     map[string]string   `toml:"aliases" doc:"renamed post offices, old NET/PO = new NET/PO (KB Q114246)"`
+	Keep        connectors.Duration `toml:"keep_tombstones" doc:"how long a deleted entry is remembered for replication"`
+}
+
+// Tracking configures the tracking log.
+type Tracking struct {
+	Keep     connectors.Duration `toml:"keep" doc:"how long the tracking log is kept"`
+	Subjects bool                `toml:"subjects" doc:"record subjects; when false only their hash"`
+}
+
+// Log is the daemon's own log.
+type Log struct {
+	Level  string `toml:"level" doc:"debug, info, warn or error"`
+	Format string `toml:"format" doc:"text or json"`
+}
+
+// Default is the configuration in which only [site] and the connectors are missing.
+func Default() *Config {
+	d := func(t time.Duration) connectors.Duration { return connectors.Duration(t) }
+	return &Config{
+		Site:    Site{Data: "data"},
+		Control: Control{Listen: "127.0.0.1:8025"},
+		Queue:   Queue{Store: "bolt", Reserve: 256 << 20, Workers: 64, Lease: d(30 * time.Minute), Trash: d(7 * 24 * time.Hour)},
+		Retry: Retry{
+			OpenRetries: 144, OpenInterval: d(10 * time.Minute), TransferRetries: 2, TransferInterval: d(2 * time.Minute),
+			SMTP:   []connectors.Duration{d(15 * time.Minute), d(30 * time.Minute), d(time.Hour), d(4 * time.Hour)},
+			Urgent: d(2 * 24 * time.Hour), Normal: d(7 * 24 * time.Hour), NonUrgent: d(10 * 24 * time.Hour),
+			DelayNotice: d(4 * time.Hour),
+		},
+		Limits:  Limits{MessageSize: 35 << 20, Recipients: 5000, Hops: 32, Poison: 2},
+		Routing: Routing{ReplyRoutes: d(90 * 24 * time.Hour)},
+		Directory: Directory{
+			DeleteGuard: 20, Keep: d(60 * 24 * time.Hour),
+		},
+		Tracking: Tracking{Keep: d(30 * 24 * time.Hour), Subjects: true},
+		Log:      Log{Level: "info", Format: "text"},
+	}
+}
+
+// Load reads and checks the file at path. The error is *Errors when the file was read but is wrong.
+func Load(path string, kinds []connectors.Kind) (*Config, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return Parse(path, filepath.Dir(abs), b, kinds)
+}
+
+// Parse reads and checks TOML text. Name stands in error messages; relative paths are taken from dir.
+func Parse(name, dir string, text []byte, kinds []connectors.Kind) (*Config, error) {
+	c := Default()
+	errs := &Errors{}
+	pos := positions(text)
+	if !decode(name, text, kinds, c, errs) {
+		return nil, errs.sorted()
+	}
+	at := func(key, format string, args ...any) {
+		errs.add(name, pos.find(key), key, fmt.Sprintf(format, args...))
+	}
+	c.check(at)
+	for _, cc := range c.Connectors {
+		b := cc.Base()
+		prefix := "connector." + b.Name + "."
+		if !connectorName.MatchString(b.Name) {
+			at(prefix+"type", "connector name %q: use 1 to 32 lower-case letters, digits, '-' or '_'", b.Name)
+		}
+		problems := cc.Check()
+		if len(problems) == 0 {
+			_, problems = b.AddressSpaces()
+		}
+		switch b.Schedule {
+		case "", "always", "never", "remote":
+		default:
+			problems = append(problems, connectors.Problem{Key: "schedule", Text: fmt.Sprintf("%q: write always, never or remote", b.Schedule)})
+		}
+		for _, p := range problems {
+			at(prefix+p.Key, "%s", p.Text)
+		}
+	}
+	if len(errs.List) > 0 {
+		return nil, errs.sorted()
+	}
+	c.Path = filepath.Join(dir, filepath.Base(name))
+	c.Site.Data = absolute(dir, c.Site.Data)
+	if c.Control.Socket == "" {
+		c.Control.Socket = filepath.Join(c.Site.Data, "control.sock")
+	}
+	c.Control.Socket = absolute(dir, c.Control.Socket)
+	return c, nil
+}
+
+func absolute(dir, p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(dir, p)
+}
+
+// Dir is the folder that the configuration's relative paths start from.
+func (c *Config) Dir() string { return filepath.Dir(c.Path) }
+
+// SiteIdentity is the site as connectors see it. Valid only after Parse succeeded.
+func (c *Config) SiteIdentity() connectors.Site {
+	s := connectors.Site{
+		Name: c.Site.Name, Organization: c.Site.Organization, Domains: c.Site.Domains, Partners: c.Site.Partners, MS: strings.ToUpper(c.Site.MS),
+	}
+	if c.Site.X400 != "" {
+		s.X400, _ = address.ParseORAddress(c.Site.X400) // checked by Parse
+	}
+	if c.Site.Postmaster != "" {
+		s.Postmaster, _ = address.Parse(c.Site.Postmaster) // checked by Parse
+	}
+	return s
+}
+
+var (
+	connectorName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+	siteName      = regexp.MustCompile(`^[A-Za-z0-9-]{1,32}$`)
+	domainName    = regexp.MustCompile(`^(?i)[a-z0-9]([a-z0-9-]{0,62})(\.[a-z0-9]([a-z0-9-]{0,62}))*$`)
+)
+
+// check is the semantic check of the site-wide sections.
+func (c *Config) check(at func(key, format string, args ...any)) {
+	if !siteName.MatchString(c.Site.Name) {
+		at("site.name", "%q: a site name is 1 to 32 letters, digits or '-', for example name = \"SITEA\"", c.Site.Name)
+	}
+	if len(c.Site.Domains) == 0 {
+		at("site.domains", "missing: write at least one SMTP domain, for example domains = [\"sitea.example\"]")
+	}
+	for i, d := range c.Site.Domains {
+		if !domainName.MatchString(d) {
+			at(fmt.Sprintf("site.domains[%d]", i), "%q is not a domain name", d)
+		}
+	}
+	for i, d := range c.Site.Partners {
+		if !domainName.MatchString(d) {
+			at(fmt.Sprintf("site.partners[%d]", i), "%q is not a domain name", d)
+		}
+	}
+	if c.Site.MS != "" {
+		if _, err := address.ParseSpace("MS:" + c.Site.MS); err != nil || strings.Count(c.Site.MS, "/") != 1 {
+			at("site.ms", "%q: write NET/PO, each 1 to 10 letters or digits", c.Site.MS)
+		}
+	}
+	if c.Site.X400 != "" {
+		if _, err := address.ParseORAddress(c.Site.X400); err != nil {
+			at("site.x400", "%v", err)
+		}
+	}
+	if c.Site.Postmaster != "" {
+		if _, err := address.Parse(c.Site.Postmaster); err != nil {
+			at("site.postmaster", "%v", err)
+		}
+	}
+	if c.Queue.Store != "bolt" {
+		at("queue.store", "%q: write \"bolt\"", c.Queue.Store)
+	}
+	positive := func(key string, v int64) {
+		if v <= 0 {
+			at(key, "%d: write a number above 0", v)
+		}
+	}
+	positive("queue.workers", int64(c.Queue.Workers))
+	positive("queue.lease", int64(c.Queue.Lease))
+	if c.Retry.OpenRetries < 0 || c.Retry.TransferRetries < 0 || c.Retry.TransferRetries > 1000 {
+		at("retry", "open_retries and transfer_retries are 0 or more, transfer_retries at most 1000")
+	}
+	positive("retry.open_interval", int64(c.Retry.OpenInterval))
+	positive("retry.transfer_interval", int64(c.Retry.TransferInterval))
+	positive("retry.expire_urgent", int64(c.Retry.Urgent))
+	positive("retry.expire_normal", int64(c.Retry.Normal))
+	positive("retry.expire_nonurgent", int64(c.Retry.NonUrgent))
+	positive("limits.message_size", c.Limits.MessageSize)
+	positive("limits.recipients", int64(c.Limits.Recipients))
+	positive("limits.hops", int64(c.Limits.Hops))
+	positive("limits.poison", int64(c.Limits.Poison))
+	positive("tracking.keep", int64(c.Tracking.Keep))
+	if len(c.Retry.SMTP) == 0 {
+		at("retry.smtp", "is empty: write at least one wait, for example smtp = [\"15m\", \"30m\", \"1h\", \"4h\"]")
+	}
+	for i, d := range c.Retry.SMTP {
+		positive(fmt.Sprintf("retry.smtp[%d]", i), int64(d))
+	}
+	if c.Directory.DeleteGuard < 1 || c.Directory.DeleteGuard > 100 {
+		at("directory.delete_guard", "%d is outside 1..100 percent", c.Directory.DeleteGuard)
+	}
+	for old, now := range c.Directory.Aliases {
+		for _, po := range []string{old, now} {
+			if _, err := address.ParseSpace("MS:" + po); err != nil || strings.Count(po, "/") != 1 {
+				at("directory.aliases."+old, "%q is not NET/PO", po)
+			}
+		}
+	}
+	switch c.Log.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		at("log.level", "%q: write debug, info, warn or error", c.Log.Level)
+	}
+	switch c.Log.Format {
+	case "text", "json":
+	default:
+		at("log.format", "%q: write text or json", c.Log.Format)
+	}
+}
