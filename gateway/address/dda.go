@@ -7,6 +7,7 @@ const (
 	maxDDAValue = 128
 	maxDDAs     = 4
 	ddaRFC822   = "RFC-822"
+	blank       = "(032)"
 )
 
 // continuations are the further attributes of an RFC 822 address that is longer than one may be (RFC 2156 4.3).
@@ -30,7 +31,11 @@ func ToDDA(a Address, site ORAddress) ORAddress {
 	}
 	or := site
 	or.DDA = nil
-	for i, piece := range splitEscaped(EscapePrintable(a.Value), maxDDAValue, maxDDAs) {
+	value := EscapePrintable(a.Value)
+	if len(value) > maxDDAValue {
+		value = strings.ReplaceAll(value, " ", blank) // a blank at the end of a piece would be lost
+	}
+	for i, piece := range splitEscaped(value, maxDDAValue, maxDDAs) {
 		t := string(a.Type)
 		if a.Type == SMTP {
 			t = continuations[i]

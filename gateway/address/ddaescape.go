@@ -1,9 +1,6 @@
 package address
 
-import (
-	"strings"
-	"unicode/utf8"
-)
+import "strings"
 
 // escapes are RFC 2156 4.1's letters for characters that PrintableString lacks (KB Q254725 lists the letters).
 var escapes = map[byte]byte{'@': 'a', '%': 'p', '!': 'b', '"': 'q', '_': 'u', '(': 'l', ')': 'r'}
@@ -77,24 +74,20 @@ func unescapeAt(s string) (c byte, n int) {
 }
 
 // splitEscaped cuts escaped text into pieces of at most max characters, never inside an escape: other gateways
-// unescape each piece on its own. Nor inside a UTF-8 character, nor beside a blank, which would be dropped.
+// unescape each piece on its own. The last of the allowed pieces takes what is left.
 func splitEscaped(s string, max, pieces int) []string {
 	var out []string
 	for len(s) > max && len(out) < pieces-1 {
 		cut := 0
-		for i := 0; i < max; {
+		for cut < len(s) {
 			n := 1
-			if _, e := unescapeAt(s[i:]); e > 0 {
+			if _, e := unescapeAt(s[cut:]); e > 0 {
 				n = e
-			} else if _, w := utf8.DecodeRuneInString(s[i:]); w > 1 {
-				n = w
 			}
-			if i += n; i <= max && s[i-1] != ' ' && s[i] != ' ' {
-				cut = i
+			if cut+n > max {
+				break
 			}
-		}
-		if cut == 0 {
-			break
+			cut += n
 		}
 		out = append(out, s[:cut])
 		s = s[cut:]

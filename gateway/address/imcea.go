@@ -1,8 +1,6 @@
 package address
 
-import (
-	"strings"
-)
+import "strings"
 
 // imceaPrefix begins an encapsulated local part. Exchange 5.5 insisted on capitals (KB Q271575): we write capitals and
 // read any case.
@@ -66,7 +64,8 @@ func mayNest(value, domain string) bool {
 
 // Decapsulate undoes Encapsulate, for addresses at a domain that is ours; ours is given canonical domains. False
 // means that a is not an encapsulated address of ours, or a broken one, and stands for itself. An encapsulation that
-// holds another one of ours is undone to the bottom, up to four deep.
+// holds another one of ours is undone to the bottom, up to four deep. MIXER's way to put an O/R address left of the @
+// (RFC 2156 4.2, "/S=Kumar/O=SITEB/.../C=US/"@ours) is read as well.
 //
 // An encapsulated address is as foreign as any other: relay rules must look at what is returned (KB Q237927, Q264330).
 func Decapsulate(a Address, ours func(domain string) bool) (Address, bool) {
@@ -92,11 +91,14 @@ func decapsulateOnce(a Address, ours func(domain string) bool) (Address, bool) {
 		return Address{}, false
 	}
 	m, err := ParseMailbox(a.Value)
-	if err != nil {
+	if err != nil || !ours(m.Domain) {
 		return Address{}, false
 	}
+	if strings.HasPrefix(m.Local, "/") && strings.HasSuffix(m.Local, "/") {
+		return decodeMIXER(m.Local)
+	}
 	t, encoded, ok := cutIMCEA(m.Local)
-	if !ok || !ours(m.Domain) {
+	if !ok {
 		return Address{}, false
 	}
 	value, ok := decodeIMCEA(encoded)
@@ -105,6 +107,15 @@ func decapsulateOnce(a Address, ours func(domain string) bool) (Address, bool) {
 	}
 	inner, err := parseTyped(t, value)
 	return inner, err == nil
+}
+
+func decodeMIXER(local string) (Address, bool) {
+	or, err := ParseORAddress(local)
+	if err != nil || or.C == "" {
+		return Address{}, false
+	}
+	a, err := or.Address()
+	return a, err == nil
 }
 
 // cutIMCEA splits IMCEATYPE-encoded.

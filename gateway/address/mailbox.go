@@ -55,6 +55,9 @@ func ParseMailbox(s string) (Mailbox, error) {
 // The null path "<>" gives the zero Mailbox. A source route ("<@a,@b:user@c>") is checked and ignored, as RFC 5321
 // 4.1.1.3 and appendix C ask.
 func ParsePath(s string) (Mailbox, error) {
+	if err := check(s); err != nil {
+		return Mailbox{}, err
+	}
 	if len(s) < 2 || s[0] != '<' || s[len(s)-1] != '>' {
 		return Mailbox{}, bad(s, PartAddress, "is not in angle brackets")
 	}

@@ -122,20 +122,15 @@ func (o ORAddress) MIXER() string {
 }
 
 // Address is the typed address in canonical text. It fails when o is empty, or holds what no text form may carry: a
-// control or invisible character, or a domain-defined attribute without a usable type. It does not demand what
-// Validate demands.
+// control or invisible character, a gap between organizational units, a domain-defined attribute without type or value.
+// It does not demand what Validate demands.
 func (o ORAddress) Address() (Address, error) {
 	text := o.String()
 	if err := check(text); err != nil {
 		return Address{}, err
 	}
-	if text == "" {
-		return Address{}, bad(text, PartAddress, "has no attributes")
-	}
-	for _, d := range o.DDA {
-		if err := checkDDA(text, d); err != nil {
-			return Address{}, err
-		}
+	if err := checkOR(text, o); err != nil {
+		return Address{}, err
 	}
 	return Address{X400, text}, nil
 }

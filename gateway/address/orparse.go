@@ -240,8 +240,23 @@ func (p *orParser) finish() error {
 		slices.Reverse(p.ou)
 	}
 	copy(p.or.OU[:], p.ou)
-	if p.or.IsZero() {
-		return bad(p.input, PartAddress, "has no attributes")
+	return checkOR(p.input, p.or)
+}
+
+// checkOR refuses what no text form can carry.
+func checkOR(input string, o ORAddress) error {
+	if o.IsZero() {
+		return bad(input, PartAddress, "has no attributes")
+	}
+	for i := 1; i < len(o.OU); i++ {
+		if o.OU[i] != "" && o.OU[i-1] == "" {
+			return bad(input, orFields[4+i].key, "stands without the unit above it")
+		}
+	}
+	for _, d := range o.DDA {
+		if err := checkDDA(input, d); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -14,9 +14,16 @@ func printable(c byte) bool { return isAlnum(c) || strings.IndexByte(" '()+,-./:
 // Validate tells what strict X.400 systems would not take in o: a limit (KB Q118563), a character (PrintableString),
 // a missing attribute. It returns the first fault, as an *Error whose part is the attribute's keyword.
 func (o ORAddress) Validate() error {
-	text := o.String()
+	a, err := o.Address()
+	if err != nil {
+		return err
+	}
+	text := a.Value
+	if o, err = ParseORAddress(text); err != nil { // blanks are squeezed now
+		return err
+	}
 	for _, f := range orFields {
-		v := o.canonical(f)
+		v := *f.at(&o)
 		switch n := utf8.RuneCountInString(v); {
 		case n > f.max:
 			return badf(text, f.key, "has %d characters, X.400 allows %d", n, f.max)
@@ -42,11 +49,6 @@ func (o ORAddress) Validate() error {
 	case len(o.DDA) > 4:
 		return badf(text, PartAttribute, "there are %d domain-defined attributes, X.400 allows four", len(o.DDA))
 	}
-	for i := 1; i < len(o.OU); i++ {
-		if o.OU[i] != "" && o.OU[i-1] == "" {
-			return bad(text, orFields[4+i].key, "stands without the unit above it")
-		}
-	}
 	for _, d := range o.DDA {
 		if err := validateDDA(text, d); err != nil {
 			return err
@@ -56,9 +58,6 @@ func (o ORAddress) Validate() error {
 }
 
 func validateDDA(text string, d DDA) error {
-	if err := checkDDA(text, d); err != nil {
-		return err
-	}
 	part := "dda:" + d.Type
 	switch {
 	case len(d.Type) > maxDDAType:

@@ -20,12 +20,14 @@ func ProxyElement(text string, taken func(element string) bool) string {
 		}
 	}
 	base := upperASCII(b.String())
-	if base == "" {
+	switch n, system := strings.CutPrefix(base, "SYSTEM"); {
+	case base == "":
 		base = "USER"
+	case system && allFunc(n, isDigit):
+		base = "SYSTE" // with any digit behind it, the whole word would be a DirSync box
 	}
 	free := func(e string) bool {
-		m := MSMail{Mailbox: e}
-		return !m.Postmaster() && !m.System() && (taken == nil || !taken(e))
+		return e != "POSTMASTER" && (taken == nil || !taken(e))
 	}
 	if free(base) {
 		return base

@@ -107,19 +107,30 @@ func msPattern(p string) (string, error) {
 }
 
 func smtpPattern(p string) (string, error) {
-	p = strings.ToLower(p)
+	p = fold(p)
 	if strings.Contains(p, " ") {
 		return "", bad(p, PartAddress, "has a blank")
 	}
-	if strings.ContainsAny(p, "@*%") {
+	i := strings.LastIndexByte(p, '@')
+	if i < 0 && !strings.ContainsAny(p, "*%") {
+		return "", badf(p, PartAddress, "matches no mailbox, since the whole address is compared: write *@%s (KB Q229961)", p)
+	}
+	if i < 0 || isASCII(p[i+1:]) && strings.ContainsAny(p[i+1:], "*%") {
 		return p, nil
 	}
-	return "", badf(p, PartAddress, "matches no mailbox, since the whole address is compared: write *@%s (KB Q229961)", p)
+	d, why := canonicalDomain(p[i+1:]) // addresses have their domain in A-labels, so the pattern must too
+	if why != "" {
+		return "", bad(p, PartDomain, why)
+	}
+	return p[:i+1] + d, nil
 }
 
 func orPattern(p string) (string, error) {
-	partial := strings.TrimSuffix(strings.TrimRight(p, " "), "*")
-	if partial != p && partial != "" && strings.ContainsRune(";/", rune(partial[len(partial)-1])) {
+	end := ";*"
+	if strings.HasPrefix(p, "/") {
+		end = "/*"
+	}
+	if partial, ok := strings.CutSuffix(p, end); ok && !strings.HasSuffix(partial, "$") {
 		p = partial
 	}
 	or, err := ParseORAddress(p)
