@@ -1,6 +1,9 @@
 package address
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const (
 	maxDDAType  = 8
@@ -81,7 +84,7 @@ func joinDDA(all []DDA) (t Type, value string, ok bool) {
 	}
 	var b strings.Builder
 	for _, d := range all {
-		if upperASCII(d.Type) != upperASCII(all[0].Type) {
+		if !equalASCII(d.Type, all[0].Type) {
 			return "", "", false
 		}
 		b.WriteString(UnescapePrintable(d.Value))
@@ -95,7 +98,7 @@ func joinRFC822(all []DDA) (t Type, value string, ok bool) {
 	used := 0
 	for _, name := range continuations {
 		for _, d := range all {
-			if upperASCII(d.Type) == name {
+			if equalASCII(d.Type, name) {
 				b.WriteString(UnescapePrintable(d.Value))
 				used++
 				break
@@ -106,11 +109,5 @@ func joinRFC822(all []DDA) (t Type, value string, ok bool) {
 }
 
 func isRFC822(t string) bool {
-	t = upperASCII(t)
-	for _, name := range continuations {
-		if t == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(continuations, func(name string) bool { return equalASCII(t, name) })
 }

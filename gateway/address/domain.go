@@ -65,7 +65,7 @@ func addressLiteral(s string) (literal, why string) {
 		return "", wrong
 	}
 	tag := ""
-	if len(in) > 5 && upperASCII(in[:5]) == "IPV6:" {
+	if len(in) > 5 && equalASCII(in[:5], "IPV6:") {
 		tag, in = "IPv6:", in[5:]
 	}
 	ip, err := netip.ParseAddr(in)

@@ -48,10 +48,3 @@ func matchOne(pattern, s string) (pn, sn int, ok bool) {
 	sr, sn := utf8.DecodeRuneInString(s)
 	return pn, sn, pr == '%' || unicode.ToLower(pr) == unicode.ToLower(sr)
 }
-
-func lowerASCII(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		return c - 'A' + 'a'
-	}
-	return c
-}

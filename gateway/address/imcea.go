@@ -118,9 +118,13 @@ func decodeMIXER(local string) (Address, bool) {
 	return a, err == nil
 }
 
+func hasIMCEA(local string) bool {
+	return len(local) >= len(imceaPrefix) && equalASCII(local[:len(imceaPrefix)], imceaPrefix)
+}
+
 // cutIMCEA splits IMCEATYPE-encoded.
 func cutIMCEA(local string) (t Type, encoded string, ok bool) {
-	if len(local) < len(imceaPrefix) || upperASCII(local[:len(imceaPrefix)]) != imceaPrefix {
+	if !hasIMCEA(local) {
 		return "", "", false
 	}
 	name, encoded, ok := strings.Cut(local[len(imceaPrefix):], "-")

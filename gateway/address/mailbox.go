@@ -32,7 +32,7 @@ func ParseMailbox(s string) (Mailbox, error) {
 	if err != nil {
 		return Mailbox{}, err
 	}
-	if rest == "" && upperASCII(local) == "POSTMASTER" {
+	if rest == "" && equalASCII(local, "POSTMASTER") {
 		return Mailbox{Local: local}, nil
 	}
 	domain, ok := strings.CutPrefix(rest, "@")
@@ -117,7 +117,7 @@ func (m Mailbox) Long() bool {
 }
 
 // Postmaster tells the mailbox that each domain has (RFC 5321 4.5.1), with or without a domain.
-func (m Mailbox) Postmaster() bool { return upperASCII(m.Local) == "POSTMASTER" }
+func (m Mailbox) Postmaster() bool { return equalASCII(m.Local, "POSTMASTER") }
 
 // mailboxText gives the canonical text of a mailbox, s itself when it already is.
 func mailboxText(s string) (string, error) {
@@ -199,7 +199,7 @@ func atext(c byte) bool {
 }
 
 func localLimit(local string) int {
-	if len(local) > len(imceaPrefix) && upperASCII(local[:len(imceaPrefix)]) == imceaPrefix {
+	if hasIMCEA(local) {
 		return maxIMCEA
 	}
 	return maxLocal

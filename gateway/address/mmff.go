@@ -24,7 +24,7 @@ func ParseMMFF(text string) (Address, error) {
 	value = strings.Trim(value, " ")
 	switch t {
 	case MS:
-		if upperASCII(strings.Trim(name, " ")) != "CSI" {
+		if !equalASCII(strings.Trim(name, " "), "CSI") {
 			return Address{}, badf(text, PartType, "%s is not a service here: write CSI, or no type (KB Q106623)", name)
 		}
 	case SMTP, X400:

@@ -70,10 +70,10 @@ func (m MSMail) System() bool {
 }
 
 // Special tells *SPECIAL, the box of user-list exports. Mail for it must never be bounced (KB Q112879).
-func (m MSMail) Special() bool { return upperASCII(m.Mailbox) == "*SPECIAL" }
+func (m MSMail) Special() bool { return equalASCII(m.Mailbox, "*SPECIAL") }
 
 // Postmaster tells the originator of Microsoft Mail's non-delivery reports. A report to it would loop (KB Q175447).
-func (m MSMail) Postmaster() bool { return upperASCII(m.Mailbox) == "POSTMASTER" }
+func (m MSMail) Postmaster() bool { return equalASCII(m.Mailbox, "POSTMASTER") }
 
 func splitElements(s string) (m MSMail) {
 	m.Net, s, _ = strings.Cut(s, "/")
@@ -109,7 +109,7 @@ func checkElement(input, part, e string) error {
 		return nil
 	case part != PartMailbox:
 		return bad(input, part, "has a character that is neither letter nor digit")
-	case upperASCII(e) == "$SYSTEM", upperASCII(e) == "*SPECIAL":
+	case equalASCII(e, "$SYSTEM"), equalASCII(e, "*SPECIAL"):
 		return nil
 	}
 	for _, r := range e {

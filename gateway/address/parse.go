@@ -38,7 +38,7 @@ func Parse(text string) (Address, error) {
 	if oneOff {
 		value = strings.ReplaceAll(value, `\r`, "^0D")
 	}
-	if upperASCII(name) == "PCM" {
+	if equalASCII(name, "PCM") {
 		value = strings.ReplaceAll(value, `\`, "/") // [PCM:net\po\id], the AppleTalk client's spelling (KB Q94410)
 	}
 	t, err := ParseType(name)
@@ -68,7 +68,7 @@ func ParseType(s string) (Type, error) {
 // no type; an alphanumeric word before the colon is one even when it is too long, so that the error can say so.
 func cutType(s string) (name, value string, ok bool) {
 	i := strings.IndexByte(s, ':')
-	if i <= 0 || !allFunc(s[:i], isAlnum) || upperASCII(s[:i]) == "DDA" {
+	if i <= 0 || !allFunc(s[:i], isAlnum) || equalASCII(s[:i], "DDA") {
 		return "", s, false
 	}
 	return s[:i], strings.Trim(s[i+1:], " "), true

@@ -85,6 +85,26 @@ func upperASCII(s string) string {
 	return s
 }
 
+// equalASCII compares without regard to the case of a-z only: strings.EqualFold would take the long s of "ſMTP" for an s.
+func equalASCII(s, t string) bool {
+	if len(s) != len(t) {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if lowerASCII(s[i]) != lowerASCII(t[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lowerASCII(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c - 'A' + 'a'
+	}
+	return c
+}
+
 // fold makes texts equal that differ in letter case or in composed and decomposed accents.
 func fold(s string) string {
 	if isASCII(s) {
