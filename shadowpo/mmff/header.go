@@ -188,7 +188,7 @@ func (h *header) line(l line, n int) (last bool) {
 var single = map[string]bool{"VERSION": true, "FROM": true, "DATE": true, "TIME": true, "SUBJECT": true, "PRIORITY": true}
 
 func isSized(token string) bool {
-	return !l.short && (token == "TEXT" || token == "XTEXT") || strings.HasPrefix(token, "ATTACHMENT")
+	return token == "TEXT" || token == "XTEXT" || strings.HasPrefix(token, "ATTACHMENT")
 }
 
 // complete checks what only the whole header tells.
