@@ -1,7 +1,6 @@
 package connectortest
 
 import (
-	"fmt"
 	"strings"
 	"sync"
 
@@ -9,15 +8,16 @@ import (
 	"backbone/gateway/address"
 )
 
-// Book is a small address book: the entries that a test adds, else IMCEA under Domain in the one direction and back.
-// The zero Book encapsulates under "sitea.example".
+// Book is a small address book: the entries that a test adds, else encapsulation under Domain (IMCEA) and OR (DDA) and
+// back. The zero Book encapsulates under "sitea.example" and c=US;a= ;p=Northwind;o=SITEA.
 type Book struct {
 	Domain string
+	OR     address.ORAddress
 
 	mu      sync.Mutex
-	proxies map[address.Address]map[address.Type]address.Address
-	native  map[address.Address]address.Address
-	names   map[address.Address]string
+	proxies map[string]map[address.Type]address.Address // by Key of the target
+	target  map[string]address.Address                  // by Key of the proxy
+	names   map[string]string
 }
 
 var _ connectors.AddressBook = (*Book)(nil)
@@ -27,39 +27,35 @@ func (b *Book) Add(target address.Address, name string, proxies ...address.Addre
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.proxies == nil {
-		b.proxies = map[address.Address]map[address.Type]address.Address{}
-		b.native = map[address.Address]address.Address{}
-		b.names = map[address.Address]string{}
+		b.proxies, b.target, b.names = map[string]map[address.Type]address.Address{}, map[string]address.Address{}, map[string]string{}
 	}
-	b.proxies[target] = map[address.Type]address.Address{}
+	b.names[target.Key()] = name
+	b.target[target.Key()] = target
+	b.proxies[target.Key()] = map[address.Type]address.Address{target.Type: target}
 	for _, p := range proxies {
-		b.proxies[target][p.Type] = p
-		b.native[p] = target
-		b.names[p] = name
+		b.proxies[target.Key()][p.Type] = p
+		b.target[p.Key()] = target
+		b.names[p.Key()] = name
 	}
-	b.names[target] = name
 }
 
-// As gives a's proxy of type t, else a encapsulated for SMTP, else a itself.
+// As gives a's proxy of type t, else a encapsulated.
 func (b *Book) As(a address.Address, t address.Type) address.Address {
 	if a.Type == t || a.IsZero() {
 		return a
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if p, ok := b.proxies[a][t]; ok {
+	if p, ok := b.proxies[b.target[a.Key()].Key()][t]; ok {
 		return p
 	}
-	if target, ok := b.native[a]; ok {
-		if target.Type == t {
-			return target
+	switch t {
+	case address.SMTP:
+		return address.Encapsulate(a, b.domain())
+	case address.X400:
+		if or, err := address.ToDDA(a, b.or()).Address(); err == nil {
+			return or
 		}
-		if p, ok := b.proxies[target][t]; ok {
-			return p
-		}
-	}
-	if t == address.SMTP {
-		return address.Address{Type: address.SMTP, Value: "IMCEA" + string(a.Type) + "-" + imcea(a.Value) + "@" + b.domain()}
 	}
 	return a
 }
@@ -68,25 +64,29 @@ func (b *Book) As(a address.Address, t address.Type) address.Address {
 func (b *Book) Native(a address.Address) address.Address {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if target, ok := b.native[a]; ok {
+	if target, ok := b.target[a.Key()]; ok {
 		return target
 	}
-	local, domain, ok := strings.Cut(a.Value, "@")
-	if a.Type != address.SMTP || !ok || !strings.EqualFold(domain, b.domain()) {
-		return a
+	switch a.Type {
+	case address.SMTP:
+		if n, ok := address.Decapsulate(a, func(d string) bool { return strings.EqualFold(d, b.domain()) }); ok {
+			return n
+		}
+	case address.X400:
+		if or, err := a.ORAddress(); err == nil {
+			if n, ok := address.FromDDA(or, func(o address.ORAddress) bool { return o.C == b.or().C && o.P == b.or().P && o.O == b.or().O }); ok {
+				return n
+			}
+		}
 	}
-	kind, value, ok := strings.Cut(local, "-")
-	if !ok || !strings.HasPrefix(kind, "IMCEA") || len(kind) == len("IMCEA") {
-		return a
-	}
-	return address.Address{Type: address.Type(kind[len("IMCEA"):]), Value: unIMCEA(value)}
+	return a
 }
 
 // Name is the display name that Add gave.
 func (b *Book) Name(a address.Address) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.names[a]
+	return b.names[a.Key()]
 }
 
 func (b *Book) domain() string {
@@ -96,39 +96,9 @@ func (b *Book) domain() string {
 	return b.Domain
 }
 
-func imcea(s string) string {
-	var out strings.Builder
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= '0' && c <= '9', c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c == '-', c == '.', c == '=':
-			out.WriteByte(c)
-		case c == '/':
-			out.WriteByte('_')
-		default:
-			fmt.Fprintf(&out, "+%02X", c)
-		}
+func (b *Book) or() address.ORAddress {
+	if b.OR.C == "" {
+		return address.ORAddress{C: "US", A: " ", P: "Northwind", O: "SITEA"}
 	}
-	return out.String()
-}
-
-func unIMCEA(s string) string {
-	var out strings.Builder
-	for i := 0; i < len(s); i++ {
-		var c byte
-		switch {
-		case s[i] == '_':
-			out.WriteByte('/')
-		case s[i] == '+' && i+2 < len(s) && scan(s[i+1:i+3], &c):
-			out.WriteByte(c)
-			i += 2
-		default:
-			out.WriteByte(s[i])
-		}
-	}
-	return out.String()
-}
-
-func scan(hex string, c *byte) bool {
-	n, err := fmt.Sscanf(hex, "%02X", c)
-	return n == 1 && err == nil
+	return b.OR
 }

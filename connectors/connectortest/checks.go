@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -156,19 +157,22 @@ func checkHostile(t testing.TB, h Harness, l Link) {
 	for i := range 2000 {
 		fmt.Fprintf(&nested, "Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n", i, i)
 	}
-	for name, content := range map[string][]byte{
-		"nothing":              {},
-		"a NUL":                {0},
-		"a header without end": []byte("Subject: x\r\nFrom: " + string(bytes.Repeat([]byte("y"), 200000))),
-		"bare CR and LF":       []byte("Subject: x\r\n\r\na\rb\nc\n.\r.\n\r\n.\r\nd"),
-		"deep nesting":         nested.Bytes(),
-		"any octets":           Octets(20000, 7),
-		"a line of a megabyte": append([]byte("Subject: x\r\n\r\n"), bytes.Repeat([]byte("z"), 1<<20)...),
+	for i, tt := range []struct {
+		name    string
+		content []byte
+	}{
+		{"nothing", nil},
+		{"a NUL", []byte{0}},
+		{"a header without end", []byte("Subject: x\r\nFrom: " + strings.Repeat("y", 200000))},
+		{"bare CR and LF", []byte("Subject: x\r\n\r\na\rb\nc\n.\r.\n\r\n.\r\nd")},
+		{"deep nesting", nested.Bytes()},
+		{"any octets", Octets(20000, 7)},
+		{"a line of a megabyte", []byte("Subject: x\r\n\r\n" + strings.Repeat("z", 1<<20))},
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		deliverCtx(ctx, t, l, h.transfer(t, l, "hostile-"+fmt.Sprintf("%x", name), 2, Bytes(content)))
+		deliverCtx(ctx, t, l, h.transfer(t, l, fmt.Sprint("hostile-", i), 2, Bytes(tt.content)))
 		if ctx.Err() != nil {
-			t.Errorf("%s: took more than 20 s", name)
+			t.Errorf("%s: took more than 20 s", tt.name)
 		}
 		cancel()
 	}
@@ -177,15 +181,18 @@ func checkHostile(t testing.TB, h Harness, l Link) {
 
 func checkUnreadable(t testing.TB, h Harness, l Link) {
 	broken := errors.New("input/output error")
-	for name, c := range map[string]mail.Content{
-		"can't be opened":       &Synthetic{Length: 1000, OpenFail: broken},
-		"breaks off early":      &Synthetic{Length: 1000, After: 500, Fail: broken},
-		"breaks off late":       &Synthetic{Length: 1 << 20, After: 1<<20 - 10, Fail: broken},
-		"is shorter than it is": shorter{&Synthetic{Length: 300 << 10}},
+	for n, tt := range []struct {
+		name    string
+		content mail.Content
+	}{
+		{"can't be opened", &Synthetic{Length: 1000, OpenFail: broken}},
+		{"breaks off early", &Synthetic{Length: 1000, After: 500, Fail: broken}},
+		{"breaks off late", &Synthetic{Length: 1 << 20, After: 1<<20 - 10, Fail: broken}},
+		{"is shorter than it says", shorter{&Synthetic{Length: 300 << 10}}},
 	} {
-		for i, o := range deliver(t, l, h.transfer(t, l, "unreadable-"+fmt.Sprintf("%x", name), 2, c)) {
+		for i, o := range deliver(t, l, h.transfer(t, l, fmt.Sprint("unreadable-", n), 2, tt.content)) {
 			if o.State != mail.Deferred || o.Failure.Class != mail.Local {
-				t.Errorf("body that %s, recipient %d: got %s (%v), want deferred with class local", name, i, o.State, o.Failure)
+				t.Errorf("body that %s, recipient %d: got %s (%v), want deferred with class local", tt.name, i, o.State, o.Failure)
 			}
 		}
 	}
