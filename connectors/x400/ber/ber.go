@@ -55,7 +55,7 @@ var (
 	OctetString      = Universal(4)
 	Null             = Universal(5)
 	ObjectIdentifier = Universal(6)
-	External         = Universal(8)
+	ExternalType     = Universal(8)
 	Enumerated       = Universal(10)
 	UTF8String       = Universal(12)
 	RelativeOID      = Universal(13)
