@@ -1,0 +1,411 @@
+package boltqueue
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"path/filepath"
+	"time"
+
+	"backbone/gateway/mail"
+	"backbone/queue"
+	"backbone/queue/boltqueue/disk"
+)
+
+// staged is a body on its way in: in memory, or in the file in which it stays.
+type staged struct {
+	s     *Store
+	mem   []byte
+	file  disk.File
+	num   uint64 // the body's number, when it has a file
+	size  int64
+	sha   hash.Hash
+	crc   uint32
+	sum   string
+	ended bool
+}
+
+func (g *staged) Size() int64    { return g.size }
+func (g *staged) SHA256() string { return g.sum }
+
+func (g *staged) Open() (io.ReadSeekCloser, error) {
+	if g.ended {
+		return nil, fmt.Errorf("staged body: %w", queue.ErrNotFound)
+	}
+	if g.file == nil {
+		return memReader{bytes.NewReader(g.mem)}, nil
+	}
+	f, err := g.s.fs.Open(g.s.bodyPath(g.num), false)
+	if err != nil {
+		return nil, err
+	}
+	return &fileReader{f: f, SectionReader: io.NewSectionReader(f, 0, g.size), want: g.crc, sum: crc32.New(castagnoli), name: where(g.num, true)}, nil
+}
+
+// Discard ends a body that is not wanted. It may be called again.
+func (g *staged) Discard() error {
+	if g.ended {
+		return nil
+	}
+	g.ended = true
+	g.mem = nil
+	if g.file == nil {
+		return nil
+	}
+	return errors.Join(g.file.Close(), g.s.fs.Remove(g.s.bodyPath(g.num)))
+}
+
+// Stage implements queue.Store.
+func (s *Store) Stage(ctx context.Context, r io.Reader, max int64) (queue.Staged, error) {
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	err := s.fatal
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.room(0); err != nil {
+		return nil, err
+	}
+	g := &staged{s: s, sha: sha256.New()}
+	if err := g.read(ctx, r, max); err != nil {
+		return nil, errors.Join(err, g.Discard())
+	}
+	g.sum = hex.EncodeToString(g.sha.Sum(nil))
+	return g, nil
+}
+
+// room refuses new mail when less than the reserve would be left.
+func (s *Store) room(n int64) error {
+	free, err := s.fs.Free(s.o.Dir)
+	if err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	if free-n < s.o.Reserve {
+		return fmt.Errorf("%w: %d MiB free in %s, %d MiB kept in reserve", queue.ErrFull, free>>20, s.o.Dir, s.o.Reserve>>20)
+	}
+	return nil
+}
+
+// chunk is how much of a large body is in memory at a time.
+const chunk = 256 << 10
+
+func (g *staged) read(ctx context.Context, r io.Reader, max int64) error {
+	buf := make([]byte, 0, 8<<10)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if len(buf) == cap(buf) {
+			if len(buf) >= g.limit() {
+				if err := g.flush(buf); err != nil {
+					return err
+				}
+				buf = buf[:0]
+			} else {
+				buf = append(make([]byte, 0, min(4*cap(buf), g.limit())), buf...)
+			}
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		g.sha.Write(buf[len(buf) : len(buf)+n])
+		g.crc = crc32.Update(g.crc, castagnoli, buf[len(buf):len(buf)+n])
+		buf = buf[:len(buf)+n]
+		if g.size += int64(n); max > 0 && g.size > max {
+			return mail.TooLarge(fmt.Sprintf("message is larger than %d octets", max))
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if g.file == nil && g.size <= int64(g.s.o.bodyLimit) {
+		g.mem = buf
+		return nil
+	}
+	return g.flush(buf)
+}
+
+// limit is the size at which the buffer is written out. One octet more than the largest small body, so that a body of
+// exactly that size is small.
+func (g *staged) limit() int {
+	if g.file != nil {
+		return chunk
+	}
+	return g.s.o.bodyLimit + 1
+}
+
+// flush writes what is in the buffer, the last octets read, to the body's file.
+func (g *staged) flush(buf []byte) error {
+	if g.file == nil {
+		g.num = g.s.number()
+		path := g.s.bodyPath(g.num)
+		if err := g.s.makeShard(filepath.Dir(path)); err != nil {
+			return err
+		}
+		f, err := g.s.fs.Create(path)
+		if err != nil {
+			return err
+		}
+		g.file = f
+	}
+	if err := g.s.room(int64(len(buf))); err != nil {
+		return err
+	}
+	_, err := g.file.WriteAt(buf, g.size-int64(len(buf)))
+	return err
+}
+
+// makeShard makes a folder of bodies; its own name is durable before anything is in it.
+func (s *Store) makeShard(dir string) error {
+	s.shardMu.Lock()
+	defer s.shardMu.Unlock()
+	if s.shards[dir] {
+		return nil
+	}
+	if err := s.fs.MkdirAll(dir); err != nil {
+		return err
+	}
+	if err := s.fs.SyncDir(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	s.shards[dir] = true
+	return nil
+}
+
+// finish makes a large body's octets durable, before the log speaks of it.
+func (g *staged) finish() error {
+	if g.file == nil {
+		return nil
+	}
+	g.s.syncs.Add(1)
+	return g.file.Sync()
+}
+
+// kept closes the file of a body that is stored now.
+func (g *staged) kept() error {
+	g.ended = true
+	g.mem = nil
+	if g.file == nil {
+		return nil
+	}
+	return g.file.Close()
+}
+
+// message is a queue.New being stored, flat: the message and what comes with it.
+type message struct {
+	queue.New
+	body *staged
+	hash []byte
+	kept bool
+}
+
+// flatten lists n and all that it spawns. It fails when one can't be stored, before anything is.
+func (s *Store) flatten(ms []*message, n queue.New) ([]*message, error) {
+	m := &message{New: n}
+	ms = append(ms, m)
+	g, ok := n.Body.(*staged)
+	if !ok || g.s != s || g.ended {
+		return ms, errors.New("queue: the body was not staged here, or has been used")
+	}
+	m.body = g
+	if n.Dedup != "" {
+		h := sha256.Sum256([]byte(n.Dedup))
+		m.hash = h[:16]
+	}
+	for _, it := range n.Items {
+		if it.State != queue.Ready && it.State != queue.Held && it.State != "" {
+			return ms, fmt.Errorf("queue: a new entry can't be %q", it.State)
+		}
+		if it.Dest.Connector == "" {
+			return ms, errors.New("queue: a new entry needs a destination")
+		}
+	}
+	for _, sp := range n.Spawn {
+		var err error
+		if ms, err = s.flatten(ms, sp); err != nil {
+			return ms, err
+		}
+	}
+	return ms, nil
+}
+
+// prepare makes what can be made durable without the lock.
+func prepare(ms []*message) error {
+	for _, m := range ms {
+		if len(m.Items) > 0 {
+			if err := m.body.finish(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// end closes the bodies that were kept and discards the others.
+func (s *Store) end(ms []*message) {
+	for _, m := range ms {
+		if m.body == nil {
+			continue
+		}
+		done := m.body.Discard
+		if m.kept {
+			done = m.body.kept
+		}
+		if err := done(); err != nil {
+			s.slog.Warn("staged body not ended; the next start will clean up", "err", err)
+		}
+	}
+}
+
+// Put implements queue.Store.
+func (s *Store) Put(ctx context.Context, n queue.New) (ids []queue.ID, duplicate bool, err error) {
+	ms, err := s.flatten(nil, n)
+	defer func() { s.end(ms) }()
+	if err != nil {
+		return nil, false, err
+	}
+	if err := s.room(0); err != nil {
+		return nil, false, err
+	}
+	if known, ids, err := s.knownNow(ctx, ms[0].hash); known || err != nil {
+		return ids, known, err
+	}
+	if err := prepare(ms); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return nil, false, s.fail(err)
+	}
+	if err := s.openWrite(ctx); err != nil {
+		return nil, false, err
+	}
+	if _, ids, ok := s.x.known(ms[0].hash); ok && ms[0].hash != nil {
+		b := s.join(true)
+		s.mu.Unlock()
+		return ids, true, b.wait()
+	}
+	c := &change{}
+	s.compose(c, ms, time.Now())
+	b, err := s.append(c, atOnce)
+	if err == nil {
+		s.kept(b, ms)
+		s.puts.Add(1)
+		s.lastPut.Store(int64(time.Since(s.started)))
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return nil, false, err
+	}
+	if err := b.wait(); err != nil {
+		return nil, false, err
+	}
+	return idsOf(ms[0].Items), false, nil
+}
+
+// knownNow looks for a dedup key and waits until what it stands for is durable.
+func (s *Store) knownNow(ctx context.Context, hash []byte) (bool, []queue.ID, error) {
+	if err := s.openWrite(ctx); err != nil {
+		return false, nil, err
+	}
+	if hash == nil {
+		s.mu.Unlock()
+		return false, nil, nil
+	}
+	_, ids, ok := s.x.known(hash)
+	if !ok {
+		s.mu.Unlock()
+		return false, nil, nil
+	}
+	b := s.join(true)
+	s.mu.Unlock()
+	return true, ids, b.wait()
+}
+
+func idsOf(its []queue.Item) []queue.ID {
+	ids := make([]queue.ID, len(its))
+	for i := range its {
+		ids[i] = its[i].ID
+	}
+	return ids
+}
+
+// compose adds messages to a change: numbers, keys, bodies, items, dedup keys. A spawned message whose dedup key is
+// known is left out. The lock is held.
+func (s *Store) compose(c *change, ms []*message, at time.Time) {
+	for _, m := range ms {
+		if m.hash != nil {
+			if _, _, ok := s.x.known(m.hash); ok {
+				continue
+			}
+		}
+		if len(m.Items) > 0 {
+			s.composeItems(c, m, at)
+		}
+		if m.hash != nil {
+			c.dedup = append(c.dedup, dedupKey{m.hash, dayOf(at), idsOf(m.Items)})
+		}
+	}
+}
+
+func (s *Store) composeItems(c *change, m *message, at time.Time) {
+	g := m.body
+	b := body{id: g.num, size: g.size, crc: g.crc, file: g.file != nil}
+	if !b.file {
+		b.id = s.number()
+		c.payload = append(c.payload, g.mem)
+	}
+	its := make([]queue.Item, len(m.Items))
+	for i, in := range m.Items {
+		id := queue.ID(s.number())
+		r := &record{body: b.id, file: b.file, dedup: m.hash, Item: queue.Item{
+			ID: id, Envelope: in.Envelope, Dest: in.Dest, State: in.State, Next: in.Next, Expires: in.Expires, Reason: in.Reason,
+			Key: newKey(), Created: at, Body: queue.BodyRef{Size: g.size, SHA256: g.sum},
+		}}
+		if r.State == "" {
+			r.State = queue.Ready
+		}
+		r.encode()
+		b.refs = append(b.refs, id)
+		c.items = append(c.items, r)
+		its[i].ID = id
+	}
+	m.Items, m.kept = its, true
+	c.bodies = append(c.bodies, b)
+}
+
+// kept notes the folders whose names a batch must make durable.
+func (s *Store) kept(b *batch, ms []*message) {
+	for _, m := range ms {
+		if m.kept && m.body.file != nil {
+			if b.dirs == nil {
+				b.dirs = map[string]bool{}
+			}
+			b.dirs[filepath.Dir(s.bodyPath(m.body.num))] = true
+		}
+	}
+}
+
+// newKey is a transfer key: 130 random bits. It is not made from the ID, because a queue that is restored from a backup
+// gives out IDs again, and a peer would take new mail for mail that it has seen.
+func newKey() string { return rand.Text() }
+
+func dayOf(t time.Time) uint32 { return uint32(max(t.Unix(), 0) / (24 * 60 * 60)) }
+
+// Known implements queue.Store.
+func (s *Store) Known(ctx context.Context, dedup string) (bool, error) {
+	if dedup == "" {
+		return false, nil
+	}
+	h := sha256.Sum256([]byte(dedup))
+	ok, _, err := s.knownNow(ctx, h[:16])
+	return ok, err
+}

@@ -1,0 +1,213 @@
+package boltqueue
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"backbone/queue"
+)
+
+// recover brings the store to where it was: the index as of its latest checkpoint, and the log from there.
+func (s *Store) recover(db *bolt.DB) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("index damaged (%v): move index.db aside and run `backbone queue salvage`", p)
+		}
+	}()
+	if s.x, err = newIndex(db); err != nil {
+		return err
+	}
+	clean := len(s.x.meta.Get([]byte("clean"))) == 1 && s.x.meta.Get([]byte("clean"))[0] == 1
+	if err := s.findSegments(); err != nil {
+		return err
+	}
+	if err := s.replay(); err != nil {
+		return err
+	}
+	begun, err := s.unknown()
+	if err != nil {
+		return err
+	}
+	s.numbers.Store(s.x.next)
+	opens := s.x.number("opens") + 1
+	s.epoch = opens << 40 // a lease of an earlier life has another epoch
+	if err := errors.Join(s.x.setNumber("opens", opens), s.x.meta.Put([]byte("clean"), []byte{0})); err != nil {
+		return err
+	}
+	if err := s.checkpoint(); err != nil {
+		return err
+	}
+	if err := s.sweepFiles(); err != nil {
+		return err
+	}
+	s.x.moved = s.plan.doubt
+	for _, d := range s.x.dests {
+		s.plan.doubt(d)
+	}
+	if !clean && s.x.next > 1 {
+		s.slog.Warn("queue store was not closed; it has been recovered from its log", "unknown_outcomes", begun, "damaged", len(s.damage))
+	}
+	return nil
+}
+
+// findSegments lists the log.
+func (s *Store) findSegments() error {
+	names, err := s.fs.List(s.log.dir)
+	if err != nil {
+		return err
+	}
+	s.log.sizes = map[uint32]int64{}
+	for _, name := range names {
+		n, ok := segmentNumber(name)
+		if !ok && name != spareName {
+			continue
+		}
+		f, err := s.fs.Open(filepath.Join(s.log.dir, name), false)
+		if err != nil {
+			return err
+		}
+		size, err := f.Size()
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		if !ok {
+			s.log.spare = size
+			continue
+		}
+		s.log.sizes[n], s.log.num = size, max(s.log.num, n)
+	}
+	return nil
+}
+
+// replay applies the log from the latest checkpoint on, and makes it durable: after kill -9 what is read here may
+// be in the kernel's memory only, and it is about to be the index's truth.
+func (s *Store) replay() error {
+	from := s.x.position()
+	s.log.num = max(s.log.num, from.seg)
+	var nums []uint32
+	for n := range s.log.sizes {
+		if n >= from.seg {
+			nums = append(nums, n)
+		}
+	}
+	slices.Sort(nums)
+	for _, n := range nums {
+		off := int64(0)
+		if n == from.seg {
+			off = from.off
+		}
+		if err := s.replaySegment(n, off, n == nums[len(nums)-1]); err != nil {
+			return fmt.Errorf("log segment %s: %w", segmentName(n), err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) replaySegment(n uint32, off int64, last bool) (err error) {
+	f, err := s.fs.Open(s.log.path(n), true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	end, bad, err := scan(f, n, off, func(e *entry) error {
+		c, err := decodeChange(e.description, n, e.payload)
+		if err != nil {
+			return fmt.Errorf("offset %d: %w", e.off, err)
+		}
+		s.dropBodiless(c)
+		return s.x.apply(c)
+	})
+	if err != nil {
+		return err
+	}
+	for _, d := range bad {
+		s.damage = append(s.damage, d.String())
+		s.slog.Error(d.String(), "class", "local")
+	}
+	if last && end < s.log.sizes[n] { // nothing is written behind it again: see what scan takes for the end
+		if err := f.Truncate(end); err != nil {
+			return err
+		}
+		s.log.sizes[n] = end
+	}
+	return f.Sync()
+}
+
+// dropBodiless takes out of a change the items whose body was lost with a damaged record.
+func (s *Store) dropBodiless(c *change) {
+	has := func(n uint64) bool {
+		if _, ok := s.x.getBody(n); ok {
+			return true
+		}
+		return slices.ContainsFunc(c.bodies, func(b body) bool { return b.id == n })
+	}
+	c.items = slices.DeleteFunc(c.items, func(r *record) bool {
+		if has(r.body) {
+			return false
+		}
+		s.damage = append(s.damage, fmt.Sprintf("entry %s of message %s is lost: its body was in a damaged part of the log", r.ID, r.Envelope.ID))
+		s.slog.Error("entry lost with a damaged part of the log", "id", r.Envelope.ID, "item", r.ID.String(), "class", "local")
+		return true
+	})
+}
+
+// unknown frees the leases of the process that died: their attempts had begun, how they ended nobody knows.
+func (s *Store) unknown() (n int, err error) {
+	var ids []queue.ID
+	if err := s.x.mark.ForEach(func(k, _ []byte) error { ids = append(ids, keyID(k)); return nil }); err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		r, err := s.x.get(id)
+		if err != nil {
+			return n, err
+		}
+		if r != nil {
+			r.Unknown = true
+			r.encode()
+			if err := s.x.setItem(r); err != nil {
+				return n, err
+			}
+			n++
+		}
+		if err := s.x.mark.Delete(key(id)); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// sweepFiles removes files that no body in the index stands for: staged ones and those of messages that have ended.
+func (s *Store) sweepFiles() error {
+	s.x.freed = nil
+	root := filepath.Join(s.o.Dir, "body")
+	shards, err := s.fs.List(root)
+	if err != nil {
+		return err
+	}
+	for _, sh := range shards {
+		dir := filepath.Join(root, sh)
+		names, err := s.fs.List(dir)
+		if err != nil {
+			return err
+		}
+		s.shards[dir] = true
+		for _, name := range names {
+			id, err := queue.ParseID(name)
+			if err != nil {
+				continue
+			}
+			if b, ok := s.x.getBody(uint64(id)); ok && b.file {
+				continue
+			}
+			if err := s.fs.Remove(filepath.Join(dir, name)); err != nil && !gone(err) {
+				return err
+			}
+		}
+	}
+	return nil
+}
