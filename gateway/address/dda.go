@@ -78,8 +78,8 @@ func joinDDA(all []DDA) (t Type, value string, ok bool) {
 	if isRFC822(all[0].Type) {
 		return joinRFC822(all)
 	}
-	t, err := ParseType(all[0].Type)
-	if err != nil {
+	t, why := canonicalType(all[0].Type)
+	if why != "" {
 		return "", "", false
 	}
 	var b strings.Builder

@@ -58,7 +58,7 @@ func unescapeAt(s string) (c byte, n int) {
 		return 0, 0
 	}
 	if s[2] == ')' {
-		if c, ok := escaped[s[1]|0x20]; ok && isAlnum(s[1]) {
+		if c, ok := escaped[lowerASCII(s[1])]; ok {
 			return c, 3
 		}
 		return 0, 0

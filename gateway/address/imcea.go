@@ -131,8 +131,8 @@ func cutIMCEA(local string) (t Type, encoded string, ok bool) {
 	if !ok {
 		return "", "", false
 	}
-	t, err := ParseType(name)
-	return t, encoded, err == nil
+	t, why := canonicalType(name)
+	return t, encoded, why == ""
 }
 
 func decodeIMCEA(s string) (string, bool) {

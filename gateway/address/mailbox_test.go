@@ -45,6 +45,8 @@ func TestParseMailbox(t *testing.T) {
 		{name: "64 and a quote are long", in: `"` + local64[1:] + ` "@x.example`, want: address.Mailbox{Local: local64[1:] + " ", Domain: "x.example"}, long: true},
 		{name: "246 are what Exchange took (Q160284)", in: local246 + "@x.example", want: address.Mailbox{Local: local246, Domain: "x.example"}, long: true},
 		{name: "an encapsulated address may be longer", in: "imceaX400-" + local246 + "@x.example", want: address.Mailbox{Local: "imceaX400-" + local246, Domain: "x.example"}, long: true},
+		{name: "a path of 256 octets is not", in: "a@" + strings.Repeat("abcdefg.", 31) + "abcd", want: address.Mailbox{Local: "a", Domain: strings.Repeat("abcdefg.", 31) + "abcd"}},
+		{name: "a path of 257 is", in: "ab@" + strings.Repeat("abcdefg.", 31) + "abcd", want: address.Mailbox{Local: "ab", Domain: strings.Repeat("abcdefg.", 31) + "abcd"}, long: true},
 		{name: "a path over 256 octets is long", in: "a@" + strings.Repeat("abcdefg.", 31) + "example", want: address.Mailbox{Local: "a", Domain: strings.Repeat("abcdefg.", 31) + "example"}, long: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -17,14 +17,14 @@ func ParseMMFF(text string) (Address, error) {
 	if !typed {
 		return parseTyped(MS, s)
 	}
-	t, err := ParseType(strings.Trim(name, " "))
-	if err != nil {
-		return Address{}, bad(text, PartType, err.(*Error).Text)
+	name, value = strings.Trim(name, " "), strings.Trim(value, " ")
+	t, why := canonicalType(name)
+	if why != "" {
+		return Address{}, bad(text, PartType, why)
 	}
-	value = strings.Trim(value, " ")
 	switch t {
 	case MS:
-		if !equalASCII(strings.Trim(name, " "), "CSI") {
+		if !equalASCII(name, "CSI") {
 			return Address{}, badf(text, PartType, "%s is not a service here: write CSI, or no type (KB Q106623)", name)
 		}
 	case SMTP, X400:

@@ -136,7 +136,14 @@ func (o ORAddress) Address() (Address, error) {
 }
 
 // IsZero tells an address without attributes.
-func (o ORAddress) IsZero() bool { return o.String() == "" }
+func (o ORAddress) IsZero() bool {
+	for _, f := range &orFields {
+		if o.canonical(f) != "" {
+			return false
+		}
+	}
+	return len(o.DDA) == 0
+}
 
 // Equal compares as X.402 18.4 and KB Q108732 have it: without regard to letter case, outer blanks and the length of
 // inner runs of blanks; an absent ADMD, " " and "0" are the same.

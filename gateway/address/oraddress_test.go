@@ -50,6 +50,10 @@ func TestParseORAddress(t *testing.T) {
 			address.ORAddress{C: "US", A: " ", P: "N", DDA: []address.DDA{{"ID", "a$/b=c"}}}},
 		{"doubled slashes that are no path stay", "c=US;a= ;p=N;dda:WEB=http://x.example/",
 			address.ORAddress{C: "US", A: " ", P: "N", DDA: []address.DDA{{"WEB", "http://x.example/"}}}},
+		{"nor are they halved in types that have no paths", "c=US;a= ;p=N;dda:WEB=http://x.example",
+			address.ORAddress{C: "US", A: " ", P: "N", DDA: []address.DDA{{"WEB", "http://x.example"}}}},
+		{"a path that really has an empty element", "c=US;a= ;p=N;dda:MS=N////M",
+			address.ORAddress{C: "US", A: " ", P: "N", DDA: []address.DDA{{"MS", "N//M"}}}},
 		{"RFC-822 alone (section 16)", "c=US;a= ;p=N;RFC-822=mira(a)x.example",
 			address.ORAddress{C: "US", A: " ", P: "N", DDA: []address.DDA{{"RFC-822", "mira(a)x.example"}}}},
 		{"four DDAs", "c=US;dda:RFC-822=a;DD.RFC822C1=b;dda:RFC822C2=c;DDA.RFC822C3=d",
@@ -97,6 +101,7 @@ func TestParseORAddressRefuses(t *testing.T) {
 		{"a DDA type without its value", "c=US;ddat=MS", address.PartAttribute},
 		{"a DDA type whose value comes later", "ddat=MS;c=US;ddav=N/P/M", address.PartAttribute},
 		{"a DDA value without its type", "c=US;ddav=N/P/M", address.PartAttribute},
+		{"a DDA type with a run of blanks", "c=US;dda:A  B=x", address.PartAttribute},
 		{"a DDA type with a slash", "c=US;dda:M/S=x", address.PartAttribute},
 		{"more than 4096 octets", "c=US;s=" + strings.Repeat("x", 4096), address.PartAddress},
 	} {

@@ -1,6 +1,9 @@
 package address
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // Parse reads an address in any spelling that people and systems use, and gives it canonical text:
 //
@@ -41,9 +44,9 @@ func Parse(text string) (Address, error) {
 	if equalASCII(name, "PCM") {
 		value = strings.ReplaceAll(value, `\`, "/") // [PCM:net\po\id], the AppleTalk client's spelling (KB Q94410)
 	}
-	t, err := ParseType(name)
-	if err != nil {
-		return Address{}, bad(text, PartType, err.(*Error).Text)
+	t, why := canonicalType(name)
+	if why != "" {
+		return Address{}, bad(text, PartType, why)
 	}
 	return parseTyped(t, value)
 }
@@ -51,16 +54,25 @@ func Parse(text string) (Address, error) {
 // ParseType reads an address type: 1 to 8 letters or digits, in any case. CSI and PCM, the names that FFAPI and
 // DirSync have for Microsoft Mail addresses, are MS (KB Q156730, Q106623).
 func ParseType(s string) (Type, error) {
+	t, why := canonicalType(s)
+	if why != "" {
+		return "", bad(s, PartType, why)
+	}
+	return t, nil
+}
+
+// canonicalType returns a type, or why it is none.
+func canonicalType(s string) (t Type, why string) {
 	if s == "" || len(s) > 8 || !allFunc(s, isAlnum) {
-		return "", badf(s, PartType, "%q is not 1 to 8 letters or digits", s)
+		return "", strconv.Quote(s) + " is not 1 to 8 letters or digits"
 	}
 	switch t := Type(upperASCII(s)); t {
 	case "CSI", "PCM":
-		return MS, nil
+		return MS, ""
 	case "DDA":
-		return "", bad(s, PartType, "DDA is an O/R keyword, not an address type")
+		return "", "DDA is an O/R keyword, not an address type"
 	default:
-		return t, nil
+		return t, ""
 	}
 }
 

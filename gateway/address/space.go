@@ -32,11 +32,11 @@ func ParseSpace(s string) (Space, error) {
 	if !ok {
 		return Space{}, bad(s, PartType, "an address space is TYPE:pattern; write TYPE: for the whole type")
 	}
-	t, err := ParseType(strings.Trim(name, " "))
-	if err != nil {
-		return Space{}, bad(s, PartType, err.(*Error).Text)
+	t, why := canonicalType(strings.Trim(name, " "))
+	if why != "" {
+		return Space{}, bad(s, PartType, why)
 	}
-	pattern, err = canonicalPattern(t, strings.Trim(pattern, " "))
+	pattern, err := canonicalPattern(t, strings.Trim(pattern, " "))
 	if err != nil {
 		return Space{}, err
 	}

@@ -34,6 +34,7 @@ func TestParseSpace(t *testing.T) {
 		{"a wildcard as a value", "X400:C=*", "X400:c=*;"},
 		{"a wildcard in a value", "X400:c=US;a= ;p=N*", "X400:c=US;a= ;p=N*;"},
 		{"a DDA", "X400:c=US;a= ;p=N;dda:MS=NORTHWIND/*", "X400:c=US;a= ;p=N;dda:MS=NORTHWIND/*;"},
+		{"a star behind an escaped slash", "X400:/c=US/dda:MS=NORTHWIND$/*", "X400:c=US;dda:MS=NORTHWIND/*;"},
 		{"another type", "FAX:555*", "FAX:555*"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -58,6 +59,7 @@ func TestParseSpaceRefuses(t *testing.T) {
 		{"nothing", "", "TYPE:pattern"},
 		{"an empty type", ":x", "1 to 8"},
 		{"a long type", "MSMAILFAX:x", "1 to 8"},
+		{"a keyword for a type", "DDA:MS=x", "O/R keyword"},
 		{"four elements", "MS:A/B/C/D", "three elements"},
 		{"a blank in the middle", "MS:A//C", "write *"},
 		{"a blank network", "MS:/PO", "write *"},
