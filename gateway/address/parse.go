@@ -11,7 +11,7 @@ import (
 //	SMTP:user@domain  user@domain                                RFC 5321 mailbox
 //	X400:c=US;a= ;...  /c=US/a= /...                             O/R address, each syntax that ParseORAddress knows
 //	FAX:..., any other TYPE:value                                carried opaque; TYPE is 1 to 8 letters or digits
-//	[TYPE:value]                                                 the client's one-off form (KB Q94410); \r in it is ^0D
+//	[TYPE:value]                                                 the client's one-off form (KB Q94410); in an opaque one \r is ^0D
 //	<>                                                           the null originator: the zero Address
 //
 // Types are case-insensitive and outer blanks do not matter. A bare text with '@' is SMTP when it is a mailbox.
@@ -38,15 +38,14 @@ func Parse(text string) (Address, error) {
 	default:
 		return parseBare(s)
 	}
-	if oneOff {
-		value = strings.ReplaceAll(value, `\r`, "^0D")
-	}
-	if equalASCII(name, "PCM") {
-		value = strings.ReplaceAll(value, `\`, "/") // [PCM:net\po\id], the AppleTalk client's spelling (KB Q94410)
-	}
 	t, why := canonicalType(name)
-	if why != "" {
+	switch {
+	case why != "":
 		return Address{}, bad(text, PartType, why)
+	case equalASCII(name, "PCM"):
+		value = strings.ReplaceAll(value, `\`, "/") // [PCM:net\po\id], the AppleTalk client's spelling (KB Q94410)
+	case oneOff && t != MS && t != SMTP && t != X400:
+		value = strings.ReplaceAll(value, `\r`, "^0D")
 	}
 	return parseTyped(t, value)
 }

@@ -80,7 +80,7 @@ func TestWhatIsPrintedIsParsed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := anyAddress(t)
 		for _, s := range []string{a.String(), a.Display(), "[" + a.String() + "]", strings.ToLower(string(a.Type)) + ":" + a.Value} {
-			if strings.HasPrefix(s, "[") && strings.Contains(s, `\r`) {
+			if strings.HasPrefix(s, "[") && strings.Contains(s, `\r`) && a.Type != address.SMTP && a.Type != address.X400 {
 				continue // in a one-off that is ^0D
 			}
 			if b, err := address.Parse(s); err != nil || b != a {
