@@ -18,11 +18,7 @@ func apdus(t testing.TB) [][]byte {
 		var pdvs []presentation.PDV
 		switch s.Type {
 		case session.CN, session.AC, session.RF:
-			b := s.UserData
-			if s.Type == session.RF {
-				b = s.Reason[1:]
-			}
-			c, err := presentation.ParseConnect(b, s.Type == session.RF)
+			c, err := presentation.ParseConnect(s.UserData, s.Type == session.RF)
 			if err != nil {
 				t.Fatal(err)
 			}

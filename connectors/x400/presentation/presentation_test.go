@@ -21,9 +21,6 @@ func TestTheCapturesConnectsAreReadWhole(t *testing.T) {
 		n++
 		refuse := s.Type == session.RF
 		b := s.UserData
-		if refuse {
-			b = s.Reason[1:]
-		}
 		got, err := ParseConnect(b, refuse)
 		if err != nil {
 			t.Errorf("%s: %s: %v", s.File, s.Type, err)
@@ -106,9 +103,6 @@ func TestAbortsSurviveWritingAndReading(t *testing.T) {
 func FuzzPresentation(f *testing.F) {
 	for _, s := range golden.P1(f) {
 		f.Add(s.UserData)
-		if len(s.Reason) > 1 {
-			f.Add(s.Reason[1:])
-		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, refuse := range []bool{false, true} {

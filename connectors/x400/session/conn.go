@@ -30,7 +30,8 @@ type Conn struct {
 // activity is the state of the activity in one direction.
 type activity struct {
 	open   bool
-	serial int // the last sync point
+	ended  bool // its end was sent; until that is confirmed it may still be discarded or interrupted
+	serial int  // the last sync point
 }
 
 // ErrProtocol is wrapped by errors about a peer that breaks the rules.
@@ -139,7 +140,11 @@ func (a *activity) check(s *SPDU) error {
 		if len(s.ActivityID) > 6 {
 			return fmt.Errorf("an activity identifier of %d octets", len(s.ActivityID))
 		}
-	case DT, AI, AD:
+	case AI, AD:
+		if !a.open && !a.ended {
+			return fmt.Errorf("%s outside an activity", s.Type)
+		}
+	case DT:
 		if !a.open {
 			return fmt.Errorf("%s outside an activity", s.Type)
 		}
@@ -158,13 +163,15 @@ func (a *activity) check(s *SPDU) error {
 func (a *activity) track(s *SPDU) {
 	switch s.Type {
 	case AS:
-		a.open, a.serial = true, 0
+		*a = activity{open: true}
 	case AR:
-		a.open, a.serial = true, s.Serial
+		*a = activity{open: true, serial: s.Serial}
 	case MIP:
 		a.serial = s.Serial
-	case AE, AI, AD:
-		a.open = false
+	case AE:
+		*a = activity{ended: true}
+	case AI, AD:
+		*a = activity{}
 	}
 }
 

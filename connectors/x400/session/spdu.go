@@ -323,6 +323,9 @@ func (s *SPDU) param(pi byte, v []byte, group byte) error {
 		s.Serial = n
 	case piReason:
 		s.Reason = v
+		if s.Type == RF && len(v) > 1 {
+			s.Reason, s.UserData = v[:1], v[1:]
+		}
 	case piCallingSel:
 		s.Calling = v
 	case piCalledSel:
