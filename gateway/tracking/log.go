@@ -1,0 +1,192 @@
+package tracking
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options configure a log. Only Dir must be set.
+type Options struct {
+	Dir string
+	// Keep is how long files are kept, by their day; 0 is for ever. MaxBytes bounds files and index together: above it
+	// the oldest go first, whatever Keep says; 0 is no bound.
+	Keep     time.Duration
+	MaxBytes int64
+	// HideSubjects records subjects as hashes only.
+	HideSubjects bool
+	// SyncEvery is how much of the log a power failure may take: default one second.
+	SyncEvery time.Duration
+	// Patience is how long Append may wait for a disk that does not answer: default two seconds.
+	Patience time.Duration
+	Log      *slog.Logger
+}
+
+var (
+	// ErrBehind says that the disk did not keep up. The event may yet be written, or is lost when there was no room to
+	// keep it (Stats counts those).
+	ErrBehind = errors.New("tracking log: the disk does not keep up")
+	ErrClosed = errors.New("tracking log: closed")
+)
+
+// backlog is how many events wait for the writer at most.
+const backlog = 4096
+
+// Log is an open tracking log. All methods are safe for concurrent use. One process writes a folder at a time.
+type Log struct {
+	o      Options
+	in     chan *pending
+	wg     sync.WaitGroup // the writer
+	closed sync.RWMutex   // held for reading while an Append hands over, for writing by Close
+	done   bool
+
+	mu      sync.RWMutex
+	segs    []segment     // oldest first; the last one is written to when active
+	active  bool          // the last of segs is open for writing
+	size    int64         // how much of it is written
+	chunk   []posting     // its events since chunkAt, not yet in the index file
+	chunkAt int64         // offset
+	grown   chan struct{} // closed and replaced when something was written
+
+	index indexes
+
+	written, dropped, failed atomic.Int64
+	lastErr                  atomic.Pointer[error]
+}
+
+// pending is an event on its way to the writer.
+type pending struct {
+	lines [][]byte
+	names [][]string // by line
+	ids   []string
+	done  chan error // of capacity 1: the writer never waits
+}
+
+// Open prepares the folder and removes what Options say is too old or too much. It creates no file: the first Append
+// does.
+func Open(o Options) (*Log, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.SyncEvery <= 0 {
+		o.SyncEvery = time.Second
+	}
+	if o.Patience <= 0 {
+		o.Patience = 2 * time.Second
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("tracking log: %w", err)
+	}
+	segs, err := listSegments(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if segs, err = prune(o.Dir, segs, o.Keep, o.MaxBytes, time.Now()); err != nil {
+		return nil, err
+	}
+	l := &Log{o: o, in: make(chan *pending, backlog), segs: segs, grown: make(chan struct{})}
+	l.index.dir = o.Dir
+	l.wg.Add(1)
+	go l.write()
+	return l, nil
+}
+
+// Append writes an event. It returns once the line is with the operating system, so that nothing that it answered nil
+// for is lost by kill -9: events of concurrent callers share one write. When the disk stalls it waits at most
+// Options.Patience, then returns ErrBehind, and the mail goes on. A ctx that is done keeps it only from waiting for room.
+func (l *Log) Append(ctx context.Context, e Event) error {
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	p := &pending{done: make(chan error, 1)}
+	for _, part := range e.lines(!l.o.HideSubjects) {
+		b, err := encode(&part)
+		if err != nil {
+			return err
+		}
+		p.lines, p.names, p.ids = append(p.lines, b), append(p.names, part.names()), append(p.ids, part.ID)
+	}
+	patience := time.NewTimer(l.o.Patience)
+	defer patience.Stop()
+	if err := l.offer(ctx, p, patience); err != nil {
+		return err
+	}
+	select {
+	case err := <-p.done:
+		return err
+	case <-patience.C:
+		return ErrBehind
+	}
+}
+
+func (l *Log) offer(ctx context.Context, p *pending, patience *time.Timer) error {
+	l.closed.RLock()
+	defer l.closed.RUnlock()
+	if l.done {
+		return ErrClosed
+	}
+	select {
+	case l.in <- p:
+		return nil
+	default:
+	}
+	select {
+	case l.in <- p:
+		return nil
+	case <-patience.C:
+		l.dropped.Add(1)
+		return ErrBehind
+	case <-ctx.Done():
+		l.dropped.Add(1)
+		return fmt.Errorf("%w: %w", ErrBehind, ctx.Err())
+	}
+}
+
+func encode(e *Event) ([]byte, error) {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("tracking log: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// Stats tells how the log fares since it was opened.
+type Stats struct {
+	Written int64 `json:"written"` // events
+	Dropped int64 `json:"dropped"` // never written, because the disk did not keep up
+	Failed  int64 `json:"failed"`  // never written, because of an error
+	Error   error `json:"-"`       // the latest write's; nil when it succeeded
+}
+
+// Stats is cheap.
+func (l *Log) Stats() Stats {
+	s := Stats{Written: l.written.Load(), Dropped: l.dropped.Load(), Failed: l.failed.Load()}
+	if e := l.lastErr.Load(); e != nil {
+		s.Error = *e
+	}
+	return s
+}
+
+// Close writes and syncs what was appended. Appends after it fail with ErrClosed.
+func (l *Log) Close() error {
+	l.closed.Lock()
+	if l.done {
+		l.closed.Unlock()
+		return nil
+	}
+	l.done = true
+	close(l.in)
+	l.closed.Unlock()
+	l.wg.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.grown) // followers see the end
+	l.grown = nil
+	return l.Stats().Error
+}

@@ -1,0 +1,295 @@
+package tracking
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// maxFile is the size at which a day gets a further file, in octets: the unit in which MaxBytes gives space back.
+const maxFile = 1 << 30
+
+// maxBatch bounds one write, in octets.
+const maxBatch = 1 << 20
+
+// writer is the state of the one goroutine that writes.
+type writer struct {
+	l    *Log
+	f    *os.File
+	seg  segment
+	size int64
+	torn bool // the file ends in half a line that could not be taken back
+	seen map[uint64]struct{}
+}
+
+// write is the log's goroutine, from Open to Close. It wakes only for work: an idle log sets no timers.
+func (l *Log) write() {
+	defer l.wg.Done()
+	w := &writer{l: l, seen: map[uint64]struct{}{}}
+	var sync <-chan time.Time
+	for {
+		select {
+		case p, ok := <-l.in:
+			if !ok {
+				w.close()
+				return
+			}
+			w.batch(w.gather(p))
+			if sync == nil && w.f != nil {
+				sync = time.After(l.o.SyncEvery)
+			}
+		case <-sync:
+			sync = nil
+			w.sync()
+		}
+	}
+}
+
+// gather takes what else is waiting, up to a bound.
+func (w *writer) gather(first *pending) []*pending {
+	ps, n := []*pending{first}, first.octets()
+	for n < maxBatch {
+		select {
+		case p, ok := <-w.l.in:
+			if !ok {
+				return ps
+			}
+			ps, n = append(ps, p), n+p.octets()
+		default:
+			return ps
+		}
+	}
+	return ps
+}
+
+func (p *pending) octets() (n int) {
+	for _, b := range p.lines {
+		n += len(b)
+	}
+	return n
+}
+
+// batch writes the events of ps in one go and answers them.
+func (w *writer) batch(ps []*pending) {
+	err := w.ready(time.Now().UTC().Format(dayLayout))
+	if err == nil {
+		err = w.append(ps)
+	}
+	w.note(err)
+	for _, p := range ps {
+		if err == nil {
+			w.l.written.Add(1)
+		} else {
+			w.l.failed.Add(1)
+		}
+		p.done <- err
+	}
+}
+
+func (w *writer) note(err error) {
+	if err != nil {
+		w.l.lastErr.Store(&err)
+		return
+	}
+	w.l.lastErr.Store(nil)
+}
+
+// append writes ps at the end of the open file. What was written of a batch that failed is taken back.
+func (w *writer) append(ps []*pending) error {
+	var buf []byte
+	if w.torn {
+		buf = append(buf, '\n')
+	}
+	var posts []posting
+	for _, p := range ps {
+		for i, line := range p.lines {
+			posts = w.post(posts, w.size+int64(len(buf)), p.ids[i], p.names[i])
+			buf = append(buf, line...)
+		}
+	}
+	if n, err := w.f.Write(buf); err != nil {
+		if n > 0 {
+			w.torn = w.f.Truncate(w.size) != nil
+		}
+		if w.torn {
+			w.size += int64(n)
+		}
+		return fmt.Errorf("tracking log: %w", err)
+	}
+	w.torn = false
+	w.size += int64(len(buf))
+	full := w.publish(posts)
+	if full {
+		w.flushIndex()
+	}
+	return nil
+}
+
+// post notes where an event can be found. The message's id is noted for each event; its other names only once a chunk,
+// since they lead to the id.
+func (w *writer) post(to []posting, off int64, id string, names []string) []posting {
+	for i, n := range names {
+		h := hash(n)
+		if i > 0 && id != "" {
+			pair := h ^ hash(id)*31
+			if _, ok := w.seen[pair]; ok {
+				continue
+			}
+			w.seen[pair] = struct{}{}
+		}
+		to = append(to, posting{h, off})
+	}
+	return to
+}
+
+// publish makes what was written visible to readers, and tells when the chunk is full.
+func (w *writer) publish(posts []posting) bool {
+	l := w.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.size = w.size
+	l.chunk = append(l.chunk, posts...)
+	close(l.grown)
+	l.grown = make(chan struct{})
+	return len(l.chunk) >= chunkPostings
+}
+
+// flushIndex moves the chunk from memory to the index file. When that fails the chunk is found again by a scan.
+func (w *writer) flushIndex() {
+	l := w.l
+	l.mu.RLock()
+	posts, from, to := l.chunk, l.chunkAt, l.size
+	l.mu.RUnlock()
+	if err := l.index.add(w.seg, from, to, posts); err != nil {
+		l.o.Log.Warn("tracking index not written; it will be made again when needed", "file", w.seg.index(l.o.Dir), "err", err)
+	}
+	l.mu.Lock()
+	l.chunk, l.chunkAt = nil, to
+	l.mu.Unlock()
+	clear(w.seen)
+}
+
+// ready opens the file for day, after closing the one before. A clock that goes back stays with the newest file.
+func (w *writer) ready(day string) error {
+	limit := int64(maxFile)
+	if m := w.l.o.MaxBytes / 8; m > 0 && m < limit {
+		limit = m
+	}
+	if w.f != nil && (day <= w.seg.day && w.size < limit) {
+		return nil
+	}
+	next := segment{day: day}
+	if last, ok := w.l.last(); ok && last.day >= day {
+		next = last
+		if st, err := os.Stat(last.log(w.l.o.Dir)); w.f != nil || err == nil && st.Size() >= limit {
+			next.n++
+		}
+	}
+	w.close()
+	return w.open(next)
+}
+
+func (l *Log) last() (segment, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if len(l.segs) == 0 {
+		return segment{}, false
+	}
+	return l.segs[len(l.segs)-1], true
+}
+
+// open opens or creates a file and mends its end: a line that a crash tore is ended, so that it spoils no other.
+func (w *writer) open(s segment) error {
+	dir := w.l.o.Dir
+	f, err := os.OpenFile(s.log(dir), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("tracking log: %w", err)
+	}
+	size, err := mend(f)
+	if err != nil {
+		return errors.Join(fmt.Errorf("tracking log: %s: %w", s.log(dir), err), f.Close())
+	}
+	if err := syncDir(dir); err != nil {
+		w.l.o.Log.Warn("tracking log: folder not synced", "err", err)
+	}
+	if err := w.l.index.check(s, size); err != nil {
+		w.l.o.Log.Warn("tracking index unreadable", "err", err)
+	}
+	w.f, w.seg, w.size, w.torn = f, s, size, false
+	clear(w.seen)
+	l := w.l
+	l.mu.Lock()
+	if n := len(l.segs); n == 0 || l.segs[n-1] != s {
+		l.segs = append(l.segs, s)
+	}
+	l.active, l.size, l.chunk, l.chunkAt = true, size, nil, size
+	segs := l.segs
+	l.mu.Unlock()
+	left, err := prune(dir, segs, l.o.Keep, l.o.MaxBytes, time.Now())
+	if err != nil {
+		l.o.Log.Warn("old tracking log not removed", "err", err)
+	}
+	l.mu.Lock()
+	l.segs = left
+	l.mu.Unlock()
+	l.index.forget(left)
+	return nil
+}
+
+func mend(f *os.File) (size int64, err error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	size = st.Size()
+	if size == 0 {
+		return 0, nil
+	}
+	var last [1]byte
+	if _, err := f.ReadAt(last[:], size-1); err != nil {
+		return 0, err
+	}
+	if last[0] != '\n' {
+		if _, err := f.Write([]byte{'\n'}); err != nil {
+			return 0, err
+		}
+		size++
+	}
+	return size, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(filepath.Clean(dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (w *writer) sync() {
+	if w.f == nil {
+		return
+	}
+	if err := w.f.Sync(); err != nil && !errors.Is(err, fs.ErrClosed) {
+		w.note(fmt.Errorf("tracking log: %w", err))
+		w.l.o.Log.Error("tracking log not synced", "file", w.f.Name(), "err", err)
+	}
+}
+
+func (w *writer) close() {
+	if w.f == nil {
+		return
+	}
+	w.flushIndex()
+	w.sync()
+	if err := w.f.Close(); err != nil {
+		w.note(fmt.Errorf("tracking log: %w", err))
+	}
+	w.f = nil
+	w.l.mu.Lock()
+	w.l.active = false
+	w.l.mu.Unlock()
+}
