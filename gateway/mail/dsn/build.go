@@ -85,7 +85,7 @@ func Build(w io.Writer, r *Report, original mail.Content, o Options) (eightBit b
 		return false, err
 	}
 	part("Content-Type: message/delivery-status\r\nContent-Description: Delivery report\r\n")
-	r.status(&b)
+	b.WriteString(r.StatusPart())
 	var body io.Reader = strings.NewReader("")
 	switch {
 	case src == nil:
@@ -114,8 +114,9 @@ func Build(w io.Writer, r *Report, original mail.Content, o Options) (eightBit b
 	return eightBit, nil
 }
 
-// status writes the delivery-status part (RFC 3464 2.1).
-func (r *Report) status(b *strings.Builder) {
+// StatusPart is the body of the message/delivery-status part (RFC 3464 2.1).
+func (r *Report) StatusPart() string {
+	b := new(strings.Builder)
 	mta := r.ReportingMTA
 	if mta.Name == "" {
 		mta.Name = "localhost"
@@ -158,6 +159,7 @@ func (r *Report) status(b *strings.Builder) {
 			}
 		}
 	}
+	return b.String()
 }
 
 // action is a registered one: a word that is none would make the whole report unreadable to others.
