@@ -3,6 +3,7 @@ package mmff
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 
@@ -196,3 +197,32 @@ func (r sectionReader) Read(p []byte) (int, error) {
 }
 
 func (sectionReader) Close() error { return nil }
+
+// Whole tells whether no message of a file stops short of its declared end: false for a file that is still being
+// written, true also for one that is bad in other ways. The error is the input's.
+func Whole(src io.ReaderAt, size int64, opt Options) (bool, error) {
+	opt.Files = nil
+	d := NewDecoder(src, size, opt)
+	for {
+		_, err := d.Next()
+		if err == io.EOF {
+			return true, nil
+		}
+		if err == nil {
+			continue
+		}
+		bad, ok := errors.AsType[*Bad](err)
+		if !ok {
+			return false, err
+		}
+		if bad.Short {
+			return false, nil
+		}
+	}
+}
+
+// More tells whether anything follows what Next returned last.
+func (d *Decoder) More() bool {
+	over, err := d.over(d.at)
+	return err != nil || !over
+}

@@ -1,0 +1,224 @@
+package shadowpo
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+)
+
+// claim is one file of submit in hand.
+type claim struct {
+	name     string // NAME.MSG as the writer called it
+	token    string // unique for ever: the key of its messages
+	side     bool   // NAME.BSX is there
+	repeated bool   // an earlier run may have handed over some of it
+	info     fs.FileInfo
+
+	taken  map[int]bool // messages that are accepted or in badmail, by ordinal
+	tries  int
+	panics int
+	next   time.Time // not before
+	done   bool
+}
+
+func (c *claim) busy() string     { return withExt(c.name, extClaimed) }
+func (c *claim) sideBusy() string { return withExt(c.name, extSideBusy) }
+
+// claim takes files for us: tokens durable first, then the names, then the folder. Only after that is a message of
+// them handed over, so that whatever was handed over is found again under the same token. A file that is not whole,
+// or that went away, is passed over; again tells when the first of them is worth another look.
+func (w *watch) claim(files []fs.FileInfo, sides map[string]string) (list []*claim, again time.Time, err error) {
+	for _, i := range files {
+		whole, giveUp, err := w.whole(i)
+		if err != nil {
+			w.drop.log.Warn("file in submit cannot be read", "file", printable(i.Name()), "err", err)
+			continue
+		}
+		if !whole {
+			again = earlier(again, giveUp)
+			continue
+		}
+		list = append(list, &claim{name: i.Name(), token: rand.Text(), info: i, taken: map[int]bool{}})
+	}
+	if len(list) == 0 {
+		return nil, again, nil
+	}
+	if err := w.claims.add(list); err != nil {
+		return nil, again, fmt.Errorf("claims journal: %w", err)
+	}
+	submit := w.tree.Folder(submitDir)
+	claimed := list[:0]
+	for _, c := range list {
+		stem, _ := splitName(c.name)
+		if side, ok := sides[stem]; ok {
+			// The side file goes first: a message never appears as claimed without it.
+			err := submit.Rename(side, submit, c.sideBusy())
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				w.drop.log.Warn("side file cannot be claimed", "file", printable(side), "err", err)
+				continue
+			}
+			c.side = err == nil
+		}
+		if err := submit.Rename(c.name, submit, c.busy()); err != nil {
+			w.drop.log.Warn("file cannot be claimed", "file", printable(c.name), "err", err)
+			if c.side {
+				w.giveSideBack(c.name)
+			}
+			continue
+		}
+		delete(w.looks, c.name)
+		claimed = append(claimed, c)
+	}
+	w.open = append(w.open, claimed...)
+	if err := submit.Sync(); err != nil {
+		return nil, again, err
+	}
+	return claimed, again, nil
+}
+
+// giveSideBack undoes the claim of a side file whose message was not claimed.
+func (w *watch) giveSideBack(name string) {
+	submit := w.tree.Folder(submitDir)
+	busy := withExt(name, extSideBusy)
+	err := submit.Rename(busy, submit, withExt(name, extSide))
+	if errors.Is(err, fs.ErrExist) { // its writer has made a new one
+		err = submit.Remove(busy)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.drop.log.Warn("side file cannot be given back", "file", printable(busy), "err", err)
+	}
+}
+
+// finish removes files whose every message is taken. Name.DEL says so to a run that comes after a crash here, and
+// keeps a writer on a share from reusing a name whose removal the server delays. The folder is synced before the next
+// claim can put the same name under another token.
+func (w *watch) finish(done []*claim) error {
+	if len(done) == 0 {
+		return nil
+	}
+	submit := w.tree.Folder(submitDir)
+	sides := false
+	for _, c := range done {
+		if err := ignoreMissing(submit.Rename(c.busy(), submit, withExt(c.name, extDone))); err != nil {
+			return err
+		}
+		if c.side {
+			sides = true
+			if err := ignoreMissing(submit.Remove(c.sideBusy())); err != nil {
+				return err
+			}
+		}
+	}
+	if sides {
+		// A side file must not outlive its message, or it would be taken for that of the next file of this name.
+		if err := submit.Sync(); err != nil {
+			return err
+		}
+	}
+	for _, c := range done {
+		if err := ignoreMissing(submit.Remove(withExt(c.name, extDone))); err != nil {
+			return err
+		}
+	}
+	if err := submit.Sync(); err != nil {
+		return err
+	}
+	open := w.open[:0]
+	for _, c := range w.open {
+		if !c.done {
+			open = append(open, c)
+		}
+	}
+	w.open = open
+	if len(w.open) == 0 {
+		return w.claims.reset()
+	}
+	return nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// recover picks up what an earlier run left: finished files are removed, claimed ones are claimed under the token
+// that they have.
+func (w *watch) recover() error {
+	submit := w.tree.Folder(submitDir)
+	list, err := submit.List()
+	if err != nil {
+		return err
+	}
+	names := map[string]bool{}
+	for _, i := range list {
+		names[i.Name()] = true
+	}
+	if err := w.adopt(list, names); err != nil {
+		return err
+	}
+	for _, i := range list {
+		stem := i.Name()
+		switch _, ext := splitName(stem); ext {
+		case extDone:
+			if side := withExt(stem, extSideBusy); names[side] && !names[withExt(stem, extClaimed)] {
+				if err := ignoreMissing(submit.Remove(side)); err != nil {
+					return err
+				}
+				delete(names, side)
+			}
+		case extSideBusy:
+			if names[withExt(stem, extClaimed)] || names[withExt(stem, extDone)] || !names[stem] {
+				continue
+			}
+			if names[withExt(stem, extMessage)] {
+				w.giveSideBack(withExt(stem, extMessage))
+			} else if err := ignoreMissing(submit.Remove(stem)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := submit.Sync(); err != nil {
+		return err
+	}
+	for _, i := range list {
+		if _, ext := splitName(i.Name()); ext == extDone && !i.IsDir() {
+			if err := ignoreMissing(submit.Remove(i.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if err := submit.Sync(); err != nil {
+		return err
+	}
+	if len(w.open) > 0 {
+		w.drop.log.Info("files claimed by an earlier run are taken up again", "files", len(w.open))
+	}
+	return sweepBadmail(w.tree.Folder(badmailDir))
+}
+
+// adopt takes up claimed files that are not in hand: those of an earlier run, or what someone renamed.
+func (w *watch) adopt(list []fs.FileInfo, names map[string]bool) error {
+	inHand := map[string]bool{}
+	for _, c := range w.open {
+		inHand[c.busy()] = true
+	}
+	var fresh []*claim
+	for _, i := range list {
+		if _, ext := splitName(i.Name()); ext != extClaimed || inHand[i.Name()] {
+			continue
+		}
+		c := &claim{name: withExt(i.Name(), extMessage), repeated: true, info: i, taken: map[int]bool{}}
+		c.side = names[c.sideBusy()]
+		if c.token = w.claims.token[c.name]; c.token == "" {
+			// Nobody of ours claimed it, or the journal is lost: a new token is all there is.
+			c.token, c.repeated = rand.Text(), false
+			fresh = append(fresh, c)
+		}
+		w.open = append(w.open, c)
+	}
+	return w.claims.add(fresh)
+}
