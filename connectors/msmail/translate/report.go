@@ -54,7 +54,12 @@ func (o *outbound) report(r *dsn.Report) error {
 	m.Subject = kind.subject
 	o.side.Add(shadowpo.SideType, kind.side)
 	o.side.Add(shadowpo.SideAbout, oneLine(cmp.Or(o.env.About, r.About)))
-	return o.body(o.reportText(r), func(lf leaf) bool {
+	h, err := readHeaderOf(r.Header)
+	if err != nil {
+		h = message.Header{} // the report says what it knows
+	}
+	text := o.reportText(r, o.people(h, "From", o.env.Recipients[0].Address), o.people(h, "To", address.Address{}))
+	return o.body(text, func(lf leaf) bool {
 		return lf.embedded > 0 && (lf.role == asText || lf.role == asHTML)
 	})
 }
@@ -62,15 +67,12 @@ func (o *outbound) report(r *dsn.Report) error {
 // rule is the dashed line: 78 dashes, the width of the DOS client's screen.
 var rule = strings.Repeat("-", 78)
 
-func (o *outbound) reportText(r *dsn.Report) string {
+// reportText is everything above the original's text. from and to are the original's people.
+func (o *outbound) reportText(r *dsn.Report, from, to string) string {
 	var b strings.Builder
 	line := func(label, value string) { fmt.Fprintf(&b, "%-9s%s\r\n", label, shown(value)) }
-	h := message.Header{}
-	if orig, err := readHeaderOf(r.Header); err == nil {
-		h = orig
-	}
-	line("FROM:", o.people(h, "From", o.env.Recipients[0].Address))
-	line("TO:", o.people(h, "To", address.Address{}))
+	line("FROM:", from)
+	line("TO:", to)
 	if sent := r.Original.Sent; !sent.IsZero() {
 		sent = sent.In(o.po.Zone)
 		line("DATE:", sent.Format("02-01-06"))
@@ -158,23 +160,35 @@ func (o *outbound) display(r dsn.Recipient) string {
 	return shown(dsn.Display(name, a))
 }
 
+// shownPeople bounds a list of people in a report's heading.
+const shownPeople = 20
+
 // people lists a header's mailboxes, or the one that is known anyway.
 func (o *outbound) people(h message.Header, field string, known address.Address) string {
 	var out []string
 	for i, m := range mailboxes(h, field) {
-		if i == 20 {
+		if i == shownPeople {
 			out = append(out, "...")
 			break
 		}
 		a := o.book.Native(m.Address)
-		name := m.Name
-		if n := o.book.Name(a); n != "" {
-			name = n
-		}
-		out = append(out, dsn.Display(name, a))
+		out = append(out, dsn.Display(cmp.Or(o.book.Name(a), m.Name), a))
 	}
 	if len(out) == 0 && !known.IsZero() {
-		out = append(out, dsn.Display(o.book.Name(known), known))
+		return o.named([]address.Address{known})
+	}
+	return strings.Join(out, "; ")
+}
+
+// named lists addresses with the names that the directory has for them.
+func (o *outbound) named(list []address.Address) string {
+	var out []string
+	for i, a := range list {
+		if i == shownPeople {
+			out = append(out, "...")
+			break
+		}
+		out = append(out, dsn.Display(o.book.Name(a), a))
 	}
 	return strings.Join(out, "; ")
 }
