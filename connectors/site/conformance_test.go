@@ -109,4 +109,3 @@ func silentAddress(t testing.TB) (addr string, stop func()) {
 		}
 	}
 }
-

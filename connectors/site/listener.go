@@ -34,6 +34,7 @@ type listener struct {
 	log      *slog.Logger
 	refusals rate.Sometimes // a stranger must not fill the log
 	gw       connectors.Acceptor
+	drain    time.Duration
 
 	mu       sync.Mutex
 	closed   bool // no handler begins any more
@@ -46,7 +47,7 @@ func listen(addr string, links []*Link, log *slog.Logger) (*listener, error) {
 		return nil, fmt.Errorf("site link %s: listen %s: %w", links[0].cfg.Name, addr, err)
 	}
 	return &listener{addr: addr, socket: socket, links: links, log: log,
-		refusals: rate.Sometimes{First: 20, Interval: 5 * time.Second}}, nil
+		refusals: rate.Sometimes{First: 20, Interval: 5 * time.Second}, drain: drainTime}, nil
 }
 
 // Name is the listening address: the links that share it are told apart by the caller's certificate.
@@ -84,7 +85,7 @@ func (s *listener) Serve(ctx context.Context, gw connectors.Acceptor) error {
 	case err = <-ended:
 		err = fmt.Errorf("site link at %s: %w", s.addr, err)
 	case <-ctx.Done():
-		drain, done := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		drain, done := context.WithTimeout(context.WithoutCancel(ctx), s.drain)
 		if errors.Is(srv.Shutdown(drain), context.DeadlineExceeded) {
 			s.log.Warn("site link breaks off transfers that did not end in time", "listen", s.addr)
 		}

@@ -36,6 +36,7 @@ type world struct {
 	log   *slog.Logger
 
 	link   *Link
+	source *listener
 	closeA func() error
 	stopB  func() error
 }
@@ -109,9 +110,10 @@ func open(t testing.TB, env connectors.Env, cfgs ...*Config) connectors.Opened {
 func (w *world) startB() {
 	w.t.Helper()
 	o := open(w.t, w.env("SITEB"), w.cfgB)
-	src := o.Sources[0].(*listener)
-	w.cfgB.Listen = src.socket.Addr().String()
-	stop := serve(w.t, src, w.gw)
+	w.source = o.Sources[0].(*listener)
+	w.source.drain = 500 * time.Millisecond
+	w.cfgB.Listen = w.source.socket.Addr().String()
+	stop := serve(w.t, w.source, w.gw)
 	w.stopB = func() error { return errors.Join(stop(), o.Close()) }
 }
 

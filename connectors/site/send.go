@@ -129,12 +129,13 @@ type call struct {
 	stream *connect.BidiStreamForClientSimple[sitev1.TransferRequest, sitev1.TransferResponse]
 	ctx    context.Context
 	end    context.CancelCauseFunc
+	ended  chan struct{} // closed when nothing of the call is left
 	alarm  *time.Timer
 	limit  time.Duration
 }
 
 func (l *Link) call(ctx context.Context, s *session) (*call, error) {
-	c := &call{limit: l.cfg.Timeout.D()}
+	c := &call{limit: l.cfg.Timeout.D(), ended: make(chan struct{})}
 	c.ctx, c.end = context.WithCancelCause(ctx)
 	c.alarm = time.AfterFunc(c.limit, func() { c.end(errSilent) })
 	var err error
@@ -143,6 +144,14 @@ func (l *Link) call(ctx context.Context, s *session) (*call, error) {
 		c.end(nil)
 		return nil, err
 	}
+	// Cancelling alone does not wake a sender that waits for room in the stream's window (net/http's HTTP/2 client looks
+	// at the context only before it waits); closing the answer does.
+	context.AfterFunc(c.ctx, func() {
+		defer close(c.ended)
+		if err := c.stream.CloseResponse(); err != nil {
+			l.log.Debug("site link: end of a call", "err", err)
+		}
+	})
 	return c, nil
 }
 
@@ -174,19 +183,18 @@ func (c *call) receive() (*sitev1.TransferResponse, error) {
 	return m, nil
 }
 
-// finish ends a call that has its answer. What can go wrong here changes nothing about that.
+// finish ends a call that has its answer, in good order: the peer's end is waited for. What goes wrong here changes
+// nothing about the answer.
 func (c *call) finish() {
-	c.alarm.Reset(c.limit)
-	c.stream.CloseRequest()
-	c.stream.CloseResponse()
-	c.alarm.Stop()
-	c.end(nil)
+	if c.stream.CloseRequest() == nil {
+		c.receive()
+	}
+	c.abandon()
 }
 
-// abandon ends a call at once.
+// abandon ends a call at once and waits until nothing of it is left.
 func (c *call) abandon() {
 	c.alarm.Stop()
 	c.end(nil)
-	c.stream.CloseRequest()
-	c.stream.CloseResponse()
+	<-c.ended
 }

@@ -63,7 +63,13 @@ func (s *sessions) open(ctx context.Context) (*session, *mail.Failure) {
 	fresh := s.dial()
 	answer, err := s.link.hello(ctx, fresh.client)
 	if err != nil {
+		s.drop(s.former())
 		fresh.transport.CloseIdleConnections()
+		if !connect.IsWireError(err) && ctx.Err() == nil {
+			if v := s.link.verdict(ctx, fresh.trust); s.link.trustFailure(v) != "" {
+				err = v
+			}
+		}
 		return nil, s.link.classify(ctx, err)
 	}
 	fresh.maxSize, fresh.until = int64(min(answer.MaxSize, 1<<62)), time.Now().Add(sessionAge)
@@ -93,31 +99,32 @@ func (s *sessions) valid() *session {
 	return nil
 }
 
-// drop makes the next transfer say Hello again.
+// drop gives up a session whose connection failed: the next transfer makes a new one. Calls that still run over the old
+// one end by themselves.
 func (s *sessions) drop(old *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current == old {
-		old.until = time.Time{}
+	if old != nil && s.current == old {
+		s.current = nil
+		old.transport.CloseIdleConnections()
 	}
 }
 
 func (s *sessions) close() {
+	s.drop(s.former())
+}
+
+// former is the latest session, in force or not; nil when there is none.
+func (s *sessions) former() *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current != nil {
-		s.current.transport.CloseIdleConnections()
-		s.current = nil
-	}
+	return s.current
 }
 
 // dial prepares a session: over the former one's connection, unless the keys have changed since.
 func (s *sessions) dial() *session {
 	t := s.link.keys.now()
-	s.mu.Lock()
-	old := s.current
-	s.mu.Unlock()
-	if old != nil && old.trust == t {
+	if old := s.former(); old != nil && old.trust == t {
 		return &session{client: old.client, transport: old.transport, trust: t}
 	}
 	timeout := s.link.cfg.Timeout.D()

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 )
 
 // dialTLS is the calling side: our certificate goes along and the peer's must be the one that the link expects.
@@ -67,16 +68,32 @@ func (s *listener) identify(cs *tls.ConnectionState) (*Link, error) {
 		Reason: fmt.Sprintf("none of the %d links at %s expects it", len(s.links), s.addr)}
 }
 
+// verdict finds out why a peer breaks off new connections, or returns nil when it does not. In TLS 1.3 a caller's handshake is
+// over before the called side has looked at its certificate; the refusal comes instead of the first octets, where
+// net/http does not pass it on.
+func (l *Link) verdict(ctx context.Context, t *trust) error {
+	ctx, stop := context.WithTimeout(ctx, dialTimeout)
+	defer stop()
+	c, err := (&tls.Dialer{Config: l.dialTLS(t)}).DialContext(ctx, "tcp", l.cfg.Peer)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	_, err = c.Read(make([]byte, 1)) // a server of HTTP/2 speaks first
+	return err
+}
+
 // trustFailure gives words to a handshake that failed for lack of trust, "" when that was not the reason.
 func (l *Link) trustFailure(err error) string {
 	var untrusted *UntrustedError
 	if errors.As(err, &untrusted) {
 		return fmt.Sprintf("%s does not prove to be site %s: %v", l.cfg.Peer, l.cfg.PeerSite, untrusted)
 	}
-	var alert tls.AlertError
-	if errors.As(err, &alert) && !errors.Is(err, context.Canceled) {
+	var alert *net.OpError
+	if errors.As(err, &alert) && alert.Op == "remote error" { // crypto/tls's words for an alert of the peer
 		return fmt.Sprintf("site %s refused our certificate %s (%v): check that its peer_certificate is our %s",
-			l.cfg.PeerSite, describe(l.keys.now().own.Leaf), alert, l.cfg.Certificate)
+			l.cfg.PeerSite, describe(l.keys.now().own.Leaf), alert.Err, l.cfg.Certificate)
 	}
 	return ""
 }

@@ -1,0 +1,471 @@
+package site
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"backbone/connectors"
+	"backbone/connectors/connectortest"
+	"backbone/connectors/site/sitev1"
+	"backbone/connectors/site/sitev1/sitev1connect"
+	"backbone/gateway/mail"
+
+	"connectrpc.com/connect"
+)
+
+// scripted is a called site that answers what a test wants.
+type scripted struct {
+	hello    func(*sitev1.HelloRequest) (*sitev1.HelloResponse, error)
+	transfer func(context.Context, *connect.BidiStream[sitev1.TransferRequest, sitev1.TransferResponse]) error
+}
+
+func (s *scripted) Hello(_ context.Context, q *sitev1.HelloRequest) (*sitev1.HelloResponse, error) {
+	if s.hello != nil {
+		return s.hello(q)
+	}
+	return &sitev1.HelloResponse{Version: protocol, Site: "SITEB"}, nil
+}
+
+func (s *scripted) Ping(context.Context, *sitev1.PingRequest) (*sitev1.PingResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("no ping"))
+}
+
+func (s *scripted) Transfer(ctx context.Context, st *connect.BidiStream[sitev1.TransferRequest, sitev1.TransferResponse]) error {
+	return s.transfer(ctx, st)
+}
+
+// against is a link whose peer is scripted.
+func against(t *testing.T, s *scripted, change func(*Config)) *world {
+	t.Helper()
+	w := newWorld(t, func(w *world) {
+		w.cfgA.Timeout = connectors.Duration(time.Second)
+		if change != nil {
+			change(w.cfgA)
+		}
+	})
+	pair, err := tls.LoadX509KeyPair(w.cfgB.Certificate, w.cfgB.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, h := sitev1connect.NewSiteLinkHandler(s)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	srv := &http.Server{Handler: h, Protocols: protocols, ErrorLog: nil,
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAnyClientCert, NextProtos: []string{"h2"}}}
+	done := make(chan error, 1)
+	go func() { done <- srv.ServeTLS(socket, "", "") }()
+	t.Cleanup(func() {
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+	})
+	w.link.cfg.Peer = socket.Addr().String()
+	return w
+}
+
+func resume(at uint64) *sitev1.TransferResponse {
+	return &sitev1.TransferResponse{Answer: &sitev1.TransferResponse_Resume{Resume: &sitev1.Resume{Offset: at}}}
+}
+
+func refused(f *sitev1.Failure) *sitev1.TransferResponse {
+	return &sitev1.TransferResponse{Answer: &sitev1.TransferResponse_Refused{Refused: f}}
+}
+
+type stream = connect.BidiStream[sitev1.TransferRequest, sitev1.TransferResponse]
+
+// answers receives one step before each of its answers.
+func answers(list ...*sitev1.TransferResponse) func(context.Context, *stream) error {
+	return func(_ context.Context, st *stream) error {
+		for _, a := range list {
+			if _, err := st.Receive(); err != nil {
+				return err
+			}
+			if err := st.Send(a); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func TestAPeerThatMisbehavesDefersTheMessage(t *testing.T) {
+	silent := func(ctx context.Context, _ *stream) error { <-ctx.Done(); return ctx.Err() }
+	for _, tt := range []struct {
+		name  string
+		size  int
+		peer  scripted
+		scope mail.Scope
+		want  string
+	}{
+		{"another version", 10, scripted{hello: func(*sitev1.HelloRequest) (*sitev1.HelloResponse, error) {
+			return &sitev1.HelloResponse{Version: 2, Site: "SITEB"}, nil
+		}}, mail.ScopeLink, "version 2"},
+		{"another name than its certificate", 10, scripted{hello: func(*sitev1.HelloRequest) (*sitev1.HelloResponse, error) {
+			return &sitev1.HelloResponse{Version: protocol, Site: "SITEX"}, nil
+		}}, mail.ScopeLink, `calls itself site "SITEX"`},
+		{"no Backbone at all", 10, scripted{hello: func(*sitev1.HelloRequest) (*sitev1.HelloResponse, error) {
+			return nil, connect.NewError(connect.CodeUnimplemented, errors.New("no such procedure"))
+		}}, mail.ScopeLink, "no such procedure"},
+		{"silence after the offer", 10, scripted{transfer: silent}, mail.ScopeLink, "did not answer within 1s"},
+		{"silence after the offer of a large message", 1 << 20, scripted{transfer: silent}, mail.ScopeLink, "did not answer within 1s"},
+		{"silence in the middle", 8 << 20, scripted{transfer: func(ctx context.Context, st *stream) error {
+			if err := answers(resume(0))(ctx, st); err != nil {
+				return err
+			}
+			return silent(ctx, st)
+		}}, mail.ScopeLink, "did not answer within 1s"},
+		{"an end without an answer", 10, scripted{transfer: func(context.Context, *stream) error { return nil }}, mail.ScopeLink, ""},
+		{"an empty answer", 10, scripted{transfer: answers(&sitev1.TransferResponse{})}, mail.ScopeLink, "out of turn"},
+		{"resume of a message that was whole", 10, scripted{transfer: answers(resume(0))}, mail.ScopeLink, "out of turn"},
+		{"resume beyond the end", 1 << 20, scripted{transfer: answers(resume(1 << 62))}, mail.ScopeLink, "wants to go on at octet"},
+		{"an internal error", 10, scripted{transfer: func(context.Context, *stream) error {
+			return connect.NewError(connect.CodeInternal, errors.New("oops"))
+		}}, mail.ScopeMessage, "could not deal with the message"},
+		{"its own disk is full", 10, scripted{transfer: answers(refused(packFailure(mail.LocalFault("disk full", errors.New("/var/spool")))))},
+			mail.ScopeMessage, "disk full"},
+		{"a refusal that says nothing", 10, scripted{transfer: answers(refused(&sitev1.Failure{}))}, mail.ScopeMessage, "refused by site SITEB"},
+		{"a refusal in the middle of the content", 8 << 20, scripted{transfer: answers(resume(0), refused(packFailure(mail.LocalFault("disk full", nil))))},
+			mail.ScopeMessage, "disk full"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := against(t, &tt.peer, nil)
+			start := time.Now()
+			o := w.deliver(transfer("k", connectortest.Bytes(connectortest.Octets(tt.size, 1))))
+			if o.State != mail.Deferred || o.Failure.Class != mail.Transient || o.Failure.Scope != tt.scope {
+				t.Fatalf("got %s (%+v), want deferred, transient, scope %s", o.State, o.Failure, tt.scope)
+			}
+			if !strings.Contains(o.Failure.Error(), tt.want) {
+				t.Errorf("failure %q does not say %q", o.Failure.Error(), tt.want)
+			}
+			if strings.Contains(o.Failure.Error(), "/var/spool") {
+				t.Errorf("the peer's paths came along: %v", o.Failure)
+			}
+			if d := time.Since(start); d > 10*time.Second {
+				t.Errorf("took %v", d)
+			}
+		})
+	}
+}
+
+func TestARefusalComesBackAsItWasClassified(t *testing.T) {
+	odd := &mail.Failure{Class: mail.Policy, Scope: mail.ScopeRecipient, Code: 550, Enhanced: "5.7.1", Reason: 5, Diagnostic: -1, MSMail: 1,
+		Text: "not\r\nallowed\x00", RetryAfter: time.Hour}
+	for _, tt := range []struct {
+		name   string
+		answer error
+		want   mail.Failure
+	}{
+		{"permanent", mail.UnknownRecipient("no such user"), mail.Failure{Class: mail.Permanent, Scope: mail.ScopeRecipient, Code: 550,
+			Enhanced: "5.1.1", Reason: 1, Diagnostic: 0, MSMail: 2, Text: "no such user"}},
+		{"policy, with text that is not one line", odd, mail.Failure{Class: mail.Policy, Scope: mail.ScopeRecipient, Code: 550, Enhanced: "5.7.1",
+			Reason: 5, Diagnostic: -1, MSMail: 1, Text: "not\uFFFD\uFFFDallowed\uFFFD", RetryAfter: time.Hour}},
+		{"local to the peer", mail.LocalFault("queue disk is full", errors.New("ENOSPC on /q")), mail.Failure{Class: mail.Transient,
+			Scope: mail.ScopeMessage, Code: 451, Enhanced: "4.3.0", Reason: 0, Diagnostic: 2, MSMail: 1, Text: "queue disk is full"}},
+		{"classified by nobody", errors.New("panic in /srv"), mail.Failure{Class: mail.Transient, Scope: mail.ScopeMessage, Code: 451,
+			Enhanced: "4.3.0", Reason: 0, Diagnostic: 2, MSMail: 1, Text: "local error in processing"}},
+		{"loop", mail.Loop("SITEB is in the trace"), mail.Failure{Class: mail.Permanent, Scope: mail.ScopeMessage, Code: 554, Enhanced: "5.4.6",
+			Reason: 1, Diagnostic: 3, MSMail: 4, Text: "SITEB is in the trace"}},
+		{"the peer's gateway as a whole", &mail.Failure{Class: mail.Transient, Scope: mail.ScopeLink, Code: 421, Enhanced: "4.3.2", Reason: 1, Diagnostic: 2,
+			MSMail: 5, Text: "shutting down", RetryAfter: 30 * 24 * time.Hour}, mail.Failure{Class: mail.Transient, Scope: mail.ScopeLink, Code: 421,
+			Enhanced: "4.3.2", Reason: 1, Diagnostic: 2, MSMail: 5, Text: "shutting down", RetryAfter: maxRetryAfter}},
+	} {
+		for _, size := range []int{10, 200 << 10} {
+			t.Run(fmt.Sprintf("%s, %d octets", tt.name, size), func(t *testing.T) {
+				w := newWorld(t, nil)
+				w.gw.Script(tt.answer)
+				o := w.deliver(transfer("k", connectortest.Bytes(connectortest.Octets(size, 1))))
+				if o.Failure == nil {
+					t.Fatalf("got %s", o.State)
+				}
+				got := *o.Failure
+				if got.Peer == "" {
+					t.Error("the peer's own words are missing")
+				}
+				got.Peer = ""
+				if got != tt.want {
+					t.Errorf("got  %+v\nwant %+v", got, tt.want)
+				}
+				kept, _ := w.parts()
+				if wantKept := size > inlineLimit && !tt.want.Final(); wantKept != (len(kept) == 1) {
+					t.Errorf("parts kept: %v; a message that will come again is kept, another is not", kept)
+				}
+			})
+		}
+	}
+}
+
+// rawCaller speaks the protocol to w's SITEB by hand, with SITEA's certificate.
+func (w *world) rawCaller() sitev1connect.SiteLinkClient {
+	w.t.Helper()
+	pair, err := tls.LoadX509KeyPair(w.cfgA.Certificate, w.cfgA.Key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	tr := &http.Transport{Protocols: protocols,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2"}}}
+	w.t.Cleanup(tr.CloseIdleConnections)
+	return sitev1connect.NewSiteLinkClient(&http.Client{Transport: tr}, "https://"+w.cfgB.Listen)
+}
+
+func step(s any) *sitev1.TransferRequest {
+	switch s := s.(type) {
+	case *sitev1.Offer:
+		return &sitev1.TransferRequest{Step: &sitev1.TransferRequest_Offer{Offer: s}}
+	case *sitev1.Chunk:
+		return &sitev1.TransferRequest{Step: &sitev1.TransferRequest_Chunk{Chunk: s}}
+	case *sitev1.End:
+		return &sitev1.TransferRequest{Step: &sitev1.TransferRequest_End{End: s}}
+	}
+	return &sitev1.TransferRequest{}
+}
+
+// converse sends steps and collects answers until the peer ends the call.
+func converse(t *testing.T, c sitev1connect.SiteLinkClient, steps ...any) ([]*sitev1.TransferResponse, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	st, err := c.Transfer(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range steps {
+		if err := st.Send(step(s)); err != nil {
+			break // Receive tells why
+		}
+	}
+	var out []*sitev1.TransferResponse
+	for {
+		m, err := st.Receive()
+		if err != nil {
+			cancel()
+			st.CloseRequest()
+			st.CloseResponse()
+			return out, err
+		}
+		out = append(out, m)
+		if m.GetResume() == nil {
+			if err := st.CloseRequest(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func goodEnvelope() *sitev1.Envelope {
+	e := transfer("x", nil).Envelope
+	return packEnvelope(&e)
+}
+
+func goodOffer(key string, content []byte) *sitev1.Offer {
+	sum := sha256.Sum256(content)
+	return &sitev1.Offer{Version: protocol, Key: key, Size: uint64(len(content)), Envelope: goodEnvelope(), Content: content, Sha256: sum[:]}
+}
+
+func TestAHostileCallerIsHeldToTheProtocol(t *testing.T) {
+	large := connectortest.Octets(200<<10, 1)
+	sum := sha256.Sum256(large)
+	offer := func(change func(*sitev1.Offer)) *sitev1.Offer {
+		o := goodOffer("hostile", []byte("content"))
+		change(o)
+		return o
+	}
+	big := func() *sitev1.Offer {
+		o := goodOffer("hostile", nil)
+		o.Size, o.Content, o.Sha256 = uint64(len(large)), nil, nil
+		return o
+	}
+	chunks := func(n int) (out []any) {
+		for i := 0; i < n; i += 32 << 10 {
+			out = append(out, &sitev1.Chunk{Data: large[i:min(n, i+32<<10)]})
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		name    string
+		steps   []any
+		code    connect.Code // of the call, 0: it ends well
+		refused sitev1.Class // of the answer
+	}{
+		{"content before an offer", []any{&sitev1.Chunk{Data: []byte("x")}}, connect.CodeInvalidArgument, 0},
+		{"nothing in a step", []any{nil}, connect.CodeInvalidArgument, 0},
+		{"another version in the offer", []any{offer(func(o *sitev1.Offer) { o.Version = 7 })}, connect.CodeFailedPrecondition, 0},
+		{"no key", []any{offer(func(o *sitev1.Offer) { o.Key = "" })}, 0, sitev1.Class_CLASS_PERMANENT},
+		{"a key of a megabyte", []any{offer(func(o *sitev1.Offer) { o.Key = strings.Repeat("k", 1<<20) })}, 0, sitev1.Class_CLASS_PERMANENT},
+		{"a key that breaks a line", []any{offer(func(o *sitev1.Offer) { o.Key = "a\r\nb" })}, 0, sitev1.Class_CLASS_PERMANENT},
+		{"no envelope", []any{offer(func(o *sitev1.Offer) { o.Envelope = nil })}, 0, sitev1.Class_CLASS_PERMANENT},
+		{"no recipients", []any{offer(func(o *sitev1.Offer) { o.Envelope.Recipients = nil })}, 0, sitev1.Class_CLASS_PERMANENT},
+		{"too many recipients", []any{offer(func(o *sitev1.Offer) {
+			for range maxRecipients {
+				o.Envelope.Recipients = append(o.Envelope.Recipients, o.Envelope.Recipients[0])
+			}
+		})}, 0, sitev1.Class_CLASS_PERMANENT},
+		{"an address that breaks a line", []any{offer(func(o *sitev1.Offer) { o.Envelope.Recipients[0].Address.Value = "A/B/C\r\nRCPT TO:<x@y>" })},
+			0, sitev1.Class_CLASS_PERMANENT},
+		{"an envelope beyond a frame", []any{offer(func(o *sitev1.Offer) {
+			o.Envelope.Extra = map[string]string{"x": strings.Repeat("y", frameLimit)}
+		})}, connect.CodeResourceExhausted, 0},
+		{"content of another hash", []any{offer(func(o *sitev1.Offer) { o.Content[0]++ })}, 0, sitev1.Class_CLASS_TRANSIENT},
+		{"content of another size", []any{offer(func(o *sitev1.Offer) { o.Size++ })}, 0, sitev1.Class_CLASS_TRANSIENT},
+		{"too much content in the offer", []any{goodOffer("hostile", large)}, 0, sitev1.Class_CLASS_TRANSIENT},
+		{"a size beyond the spool", []any{offer(func(o *sitev1.Offer) { o.Size, o.Content = 1<<63, nil })}, 0, sitev1.Class_CLASS_POLICY},
+		{"an empty chunk", []any{big(), &sitev1.Chunk{}}, connect.CodeInvalidArgument, 0},
+		{"a second offer", []any{big(), big()}, connect.CodeInvalidArgument, 0},
+		{"more content than offered", append(append([]any{big()}, chunks(len(large))...), &sitev1.Chunk{Data: []byte("more")}), connect.CodeInvalidArgument, 0},
+		{"an end before the end", append(append([]any{big()}, chunks(64<<10)...), &sitev1.End{Sha256: sum[:]}), 0, sitev1.Class_CLASS_TRANSIENT},
+		{"an end with another hash", append(append([]any{big()}, chunks(len(large))...), &sitev1.End{Sha256: make([]byte, 32)}), 0, sitev1.Class_CLASS_TRANSIENT},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			c := w.rawCaller()
+			got, err := converse(t, c, tt.steps...)
+			if code := connect.CodeOf(err); tt.code != 0 && code != tt.code {
+				t.Errorf("the call ended with %v (%v), want %v", code, err, tt.code)
+			}
+			if tt.refused != 0 && (len(got) == 0 || got[len(got)-1].GetRefused().GetClass() != tt.refused) {
+				t.Errorf("answers %v (%v), want a refusal of class %v", got, err, tt.refused)
+			}
+			if n := len(w.gw.Taken()); n != 0 {
+				t.Errorf("%d messages were taken", n)
+			}
+			if got, err := converse(t, c, goodOffer("honest", []byte("x"))); len(got) != 1 || got[0].GetTaken() == nil {
+				t.Errorf("an honest transfer afterwards: %v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestASlowCallerLosesItsCallAndKeepsItsPart(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.cfgB.Timeout = connectors.Duration(time.Second) })
+	o := goodOffer("slow", nil)
+	o.Size, o.Content = 1<<20, nil
+	start := time.Now()
+	_, err := converse(t, w.rawCaller(), o, &sitev1.Chunk{Data: make([]byte, 100<<10)})
+	if err == nil {
+		t.Error("the call ended well")
+	}
+	if d := time.Since(start); d < 900*time.Millisecond || d > 5*time.Second {
+		t.Errorf("the caller was dropped after %v, want about 1 s", d)
+	}
+	connectortest.Until(t, "the part is kept", func() bool { _, n := w.parts(); return n == 100<<10 })
+}
+
+func TestACallerOfAnotherVersionOrNameIsTold(t *testing.T) {
+	var log logBook
+	w := newWorld(t, func(w *world) { w.log = log.logger() })
+	c := w.rawCaller()
+	for _, tt := range []struct {
+		q    *sitev1.HelloRequest
+		want string
+	}{
+		{&sitev1.HelloRequest{MinVersion: 2, MaxVersion: 3, Site: "SITEA"}, "update the older one"},
+		{&sitev1.HelloRequest{MinVersion: 1, MaxVersion: 1, Site: "SITEX"}, `names itself site "SITEX"`},
+	} {
+		_, err := c.Hello(t.Context(), tt.q)
+		if connect.CodeOf(err) != connect.CodeFailedPrecondition || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("Hello(%v) = %v, want failed precondition and %q", tt.q, err, tt.want)
+		}
+		if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "certificate belongs") && tt.q.Site == "SITEX" {
+			t.Errorf("not in the log:\n%s", log.String())
+		}
+	}
+	if got, err := c.Hello(t.Context(), &sitev1.HelloRequest{MinVersion: 1, MaxVersion: 9, Site: "SITEA"}); err != nil || got.Version != protocol {
+		t.Errorf("a newer caller that still speaks version 1: %v, %v", got, err)
+	}
+}
+
+func TestALineThatGoesDeadIsNotUsedAgain(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.cfgA.Timeout = connectors.Duration(time.Second) })
+	w.mustDeliver(transfer("before", connectortest.Bytes([]byte("x"))))
+	w.proxy.deaf.Store(true)
+	if o := w.deliver(transfer("dead", connectortest.Bytes([]byte("x")))); o.State != mail.Deferred || o.Failure.Scope != mail.ScopeLink {
+		t.Fatalf("got %s (%v), want deferred at link scope", o.State, o.Failure)
+	}
+	w.proxy.deaf.Store(false) // for new connections; what the old one has lost stays lost
+	w.mustDeliver(transfer("dead", connectortest.Bytes([]byte("x"))))
+}
+
+func TestOneSlowMessageDoesNotHoldUpTheOthers(t *testing.T) {
+	w := newWorld(t, nil)
+	free := make(chan struct{})
+	w.gw.OnAccept(func(_ context.Context, s connectors.Submission) error {
+		if s.Envelope.ID == "SITEA-slow" {
+			<-free
+		}
+		return nil
+	})
+	slow := make(chan mail.Outcome, 1)
+	go func() {
+		slow <- w.link.Deliver(context.Background(), transfer("slow", connectortest.Bytes(connectortest.Octets(4<<20, 1))))[0]
+	}()
+	for i := range 50 {
+		w.mustDeliver(transfer(key("quick-%d", i), connectortest.Bytes(connectortest.Octets(60<<10, 1))))
+	}
+	close(free)
+	if o := <-slow; o.State != mail.Delivered {
+		t.Errorf("the slow one: %s (%v)", o.State, o.Failure)
+	}
+}
+
+func TestServeEndsThoughACallerStallsInTheMiddle(t *testing.T) {
+	w := newWorld(t, nil)
+	o := goodOffer("stalled", nil)
+	o.Size, o.Content = 1<<20, nil
+	st, err := w.rawCaller().Transfer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []any{o, &sitev1.Chunk{Data: bytes.Repeat([]byte("x"), 5000)}} {
+		if err := st.Send(step(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m, err := st.Receive(); err != nil || m.GetResume() == nil {
+		t.Fatalf("answer %v, %v", m, err)
+	}
+	start := time.Now()
+	w.stopServer()
+	if d := time.Since(start); d > 4*time.Second {
+		t.Errorf("Serve returned after %v", d)
+	}
+	if _, err := st.Receive(); err == nil {
+		t.Error("the call went on")
+	}
+	st.CloseRequest()
+	st.CloseResponse()
+	if _, n := w.parts(); n != 5000 {
+		t.Errorf("%d octets are kept, want 5000", n)
+	}
+}
+
+func TestPeersLimitIsFinalBeforeAnythingIsSent(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.cfgB.MaxSize = 1 << 20 })
+	w.mustDeliver(transfer("fits", connectortest.Bytes(connectortest.Octets(1<<20, 1))))
+	w.proxy.mend()
+	o := w.deliver(transfer("large", &connectortest.Synthetic{Length: 1<<20 + 1}))
+	if o.State != mail.Failed || o.Failure.Class != mail.Policy || o.Failure.Diagnostic != 7 {
+		t.Errorf("got %s (%+v), want failed, policy, content-too-long", o.State, o.Failure)
+	}
+	if n := w.proxy.up.Load(); n > 10<<10 {
+		t.Errorf("%d octets were sent for it", n)
+	}
+	w.link.cfg.MaxSize = 100
+	if o := w.deliver(transfer("own", connectortest.Bytes(make([]byte, 101)))); o.State != mail.Failed || o.Failure.Class != mail.Policy {
+		t.Errorf("own limit: got %s (%+v), want failed, policy", o.State, o.Failure)
+	}
+}
