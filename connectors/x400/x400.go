@@ -18,9 +18,7 @@ import (
 )
 
 // Kind is the registry line of this connector.
-func Kind() connectors.Kind {
-	return connectors.Kind{Type: "x400", NewConfig: func() connectors.Config { return NewConfig() }, Open: Open}
-}
+var Kind = connectors.Kind{Type: "x400", NewConfig: func() connectors.Config { return NewConfig() }, Open: Open}
 
 // Open builds a connector for each section and a source for each address that they listen on. It binds the listening
 // addresses, so that a port that is taken is an error now, but accepts nothing.
