@@ -1,0 +1,223 @@
+package p22
+
+import (
+	"strings"
+
+	"backbone/connectors/x400/ber"
+)
+
+// Kind of a body part.
+type Kind uint8
+
+const (
+	Opaque      Kind = iota // of a type that is not looked into; Raw has it
+	IA5                     // text of 7 bits, lines ending in CRLF
+	Teletex                 // T.61 pages
+	GeneralText             // text with registered character sets
+	Message                 // a forwarded message
+	Bilateral               // bilaterally defined: octets (body part 14)
+	File                    // file transfer (body part 15): octets with attributes
+)
+
+var kindNames = []string{"opaque", "ia5-text", "teletex", "general-text", "message", "bilaterally-defined", "file-transfer"}
+
+func (k Kind) String() string { return kindNames[k] }
+
+// BodyPart is one part of a body as it was read.
+type BodyPart struct {
+	Kind Kind
+	Raw  []byte // the whole encoding
+	// Data are the octets of text or of a file, to be read through WriteOctets; a teletex part has one for each page, a file may.
+	Data []ber.Element
+	Sets []int64 // GeneralText: registered character sets
+	// File attributes.
+	Filename    string
+	Description string  // user-visible string of the environment
+	Application ber.OID // application reference
+	Message     *IPM
+	// Type is the object identifier of an extended part, or the number of a basic one as text.
+	Type string
+}
+
+// Object identifiers (X.420 annex C).
+const (
+	etIA5         ber.OID = "2.6.1.4.0"
+	etTeletex     ber.OID = "2.6.1.4.4"
+	etMessage     ber.OID = "2.6.1.4.7"
+	etBilateral   ber.OID = "2.6.1.4.9"
+	etGeneralText ber.OID = "2.6.1.4.11"
+	etFile        ber.OID = "2.6.1.4.12"
+	epGeneralText ber.OID = "2.6.1.11.11"
+	epFile        ber.OID = "2.6.1.11.12"
+	unstructured  ber.OID = "1.0.8571.5.3"
+)
+
+// Heading extensions of *ours*, under the enterprise number for examples (RFC 5612), so that two of our gateways give each
+// other back what they had. HeaderFields is RFC 2156's RFC822FieldList, a SEQUENCE OF IA5String with the fields for which a
+// heading has no place; PartFields has one IA5String for each body part, the fields that the part had in MIME.
+const (
+	HeaderFields ber.OID = "1.3.6.1.4.1.32473.400.1"
+	PartFields   ber.OID = "1.3.6.1.4.1.32473.400.2"
+)
+
+func readBodyPart(e ber.Element) BodyPart {
+	p := BodyPart{Raw: e.Raw, Type: strings.Trim(e.Tag.String(), "[]")}
+	switch e.Tag {
+	case ber.Context(0):
+		p.text(e, IA5)
+	case ber.Context(5):
+		p.pages(e)
+	case ber.Context(9):
+		p.message(e)
+	case ber.Context(14):
+		p.Kind, p.Data = Bilateral, []ber.Element{e}
+	case ber.Context(15):
+		p.extended(e)
+	}
+	return p
+}
+
+// text reads a SEQUENCE of parameters and a string.
+func (p *BodyPart) text(e ber.Element, k Kind) {
+	p.Kind = k
+	n := 0
+	for m := range e.All() {
+		if n++; n == 2 {
+			p.Data = []ber.Element{m}
+		}
+	}
+	if len(p.Data) == 0 {
+		e.Failf("%s without text", k)
+	}
+}
+
+func (p *BodyPart) pages(e ber.Element) {
+	p.Kind = Teletex
+	n := 0
+	for m := range e.All() {
+		if n++; n == 2 {
+			for page := range m.All() {
+				p.Data = append(p.Data, page)
+			}
+		}
+	}
+}
+
+func (p *BodyPart) message(e ber.Element) {
+	p.Kind = Message
+	n := 0
+	for m := range e.All() {
+		if n++; n == 2 {
+			p.Message = readIPM(m)
+		}
+	}
+	if p.Message == nil {
+		e.Failf("a forwarded message without one")
+	}
+}
+
+// extended reads an externally defined part. One whose inside is not as its type has it stays opaque.
+func (p *BodyPart) extended(e ber.Element) {
+	var parameters, data ber.External
+	for m := range e.All() {
+		if m.Is(ber.Context(0)) {
+			parameters = m.External()
+		} else {
+			data = m.External()
+		}
+	}
+	p.Type = string(data.Direct)
+	v := data.Value
+	switch data.Direct {
+	case etIA5:
+		p.Kind, p.Data = IA5, []ber.Element{v}
+	case etTeletex:
+		p.Kind = Teletex
+		for page := range v.All() {
+			p.Data = append(p.Data, page)
+		}
+	case etMessage:
+		p.Kind, p.Message = Message, readIPM(v)
+	case etBilateral:
+		p.Kind, p.Data = Bilateral, []ber.Element{v}
+	case etGeneralText:
+		p.Kind, p.Data = GeneralText, []ber.Element{v}
+		if parameters.Value.Constructed {
+			for set := range parameters.Value.All() {
+				p.Sets = append(p.Sets, set.Int())
+			}
+		}
+	case etFile:
+		p.Kind = File
+		p.file(parameters.Value, v)
+	}
+}
+
+// file reads FileTransferParameters and FileTransferData (X.420 annex B).
+func (p *BodyPart) file(parameters, data ber.Element) {
+	if parameters.Present() {
+		for m := range parameters.All() {
+			switch m.Tag {
+			case ber.Context(2): // environment
+				for x := range m.All() {
+					switch x.Tag {
+					case ber.Context(0):
+						if a := x.First(); a.Is(ber.ObjectIdentifier) {
+							p.Application = a.OID()
+						}
+					case ber.Context(3):
+						p.Description = joined(x)
+					}
+				}
+			case ber.Context(4): // file attributes
+				for x := range m.All() {
+					switch x.Tag {
+					case ber.Context(0): // pathname: incomplete or, in [23], complete
+						p.Filename = lastOf(x)
+					case ber.Context(23):
+						p.Filename = lastOf(x)
+					}
+				}
+			}
+		}
+	}
+	for m := range data.All() {
+		p.Data = append(p.Data, m.External().Value)
+	}
+}
+
+// joined puts the GraphicStrings of a list together.
+func joined(e ber.Element) string {
+	var all []string
+	for m := range e.All() {
+		all = append(all, latin1(m.Octets()))
+	}
+	return strings.Join(all, " ")
+}
+
+// lastOf is the last component of a pathname.
+func lastOf(e ber.Element) string {
+	var last string
+	for m := range e.All() {
+		if m.Constructed {
+			last = lastOf(m)
+			continue
+		}
+		last = latin1(m.Octets())
+	}
+	return last
+}
+
+// latin1 reads a GraphicString: its sets are announced by escapes; ASCII and ISO 8859-1 are what occurs.
+func latin1(b []byte) string {
+	var s strings.Builder
+	for i := 0; i < len(b); i++ {
+		if b[i] == 0x1b { // ESC, intermediates, final
+			for i++; i < len(b) && b[i] >= 0x20 && b[i] < 0x30; i++ {
+			}
+			continue
+		}
+		s.WriteRune(rune(b[i]))
+	}
+	return s.String()
+}
