@@ -47,6 +47,13 @@ func TestConformance(t *testing.T) {
 	queuetest.Run(t, func(t testing.TB) *queuetest.Fixture { return fixture(t, Options{}) })
 }
 
+// TestModel has segments small enough to fill, and checkpoints often enough to fall between any two steps.
+func TestModel(t *testing.T) {
+	queuetest.Model(t, func(t testing.TB) *queuetest.Fixture {
+		return fixture(t, Options{segmentSize: 64 << 10, bodyLimit: 4 << 10, opsLimit: 7})
+	})
+}
+
 // TestConformanceWithTinyLog runs the suite with segments that hold a few records, small bodies of a few octets and a
 // checkpoint at every third change, so that each of its steps meets a full segment, a large body and a checkpoint.
 func TestConformanceWithTinyLog(t *testing.T) {

@@ -16,7 +16,7 @@ const (
 	// caller that is about to append, without a timer that one caller alone would wait for.
 	yields = 8
 	// linger is how long a settlement waits for a message to share a sync with, while messages keep coming.
-	linger = 5 * time.Millisecond
+	linger = 2 * time.Millisecond
 	// maxBulk is how much the log may grow between checkpoints: it bounds the time to start after a crash.
 	maxBulk = 64 << 20
 )
@@ -28,7 +28,6 @@ type batch struct {
 	n      int
 	urgent bool      // somebody waits who must not wait longer
 	since  time.Time // when the first joined
-	dirs   map[string]bool
 	fresh  []freshItem
 	unlink []body // files to remove once it is durable
 }
@@ -185,15 +184,12 @@ func (s *Store) commitRound(last bool) time.Duration {
 	switch {
 	case err != nil:
 	case due:
-		if err = s.syncDirs(b); err == nil {
-			err = s.checkpoint()
-		}
+		err = s.checkpoint()
 	default:
 		file, num, off, full := s.log.cur, s.log.num, s.log.off, s.log.full
 		s.log.full = nil
 		s.mu.Unlock()
-		err = s.syncDirs(b)
-		if err == nil && file != nil {
+		if file != nil {
 			s.syncs.Add(1)
 			err = file.Sync()
 		}
@@ -236,16 +232,6 @@ func (s *Store) untilCheckpoint(at time.Time) time.Duration {
 		return 0
 	}
 	return max(s.o.checkpoint-at.Sub(s.first), time.Millisecond)
-}
-
-func (s *Store) syncDirs(b *batch) error {
-	for d := range b.dirs {
-		s.syncs.Add(1)
-		if err := s.fs.SyncDir(d); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // checkpoint commits the index as of the end of the log. The lock is held, and stays so.

@@ -72,9 +72,6 @@ func (s *Store) Stage(ctx context.Context, r io.Reader, max int64) (queue.Staged
 	if err != nil {
 		return nil, err
 	}
-	if err := s.room(0); err != nil {
-		return nil, err
-	}
 	g := &staged{s: s, sha: sha256.New()}
 	if err := g.read(ctx, r, max); err != nil {
 		return nil, errors.Join(err, g.Discard())
@@ -182,13 +179,34 @@ func (s *Store) makeShard(dir string) error {
 	return nil
 }
 
-// finish makes a large body's octets durable, before the log speaks of it.
+// finish makes a large body's octets and its name durable. Only then may the log speak of it: a record that survives a
+// power cut although nobody was told of it is as good as any other.
 func (g *staged) finish() error {
 	if g.file == nil {
 		return nil
 	}
 	g.s.syncs.Add(1)
-	return g.file.Sync()
+	if err := g.file.Sync(); err != nil {
+		return err
+	}
+	return g.s.syncShard(filepath.Dir(g.s.bodyPath(g.num)))
+}
+
+// syncShard makes the names in a folder of bodies durable. Callers that come while it runs share the next run.
+func (s *Store) syncShard(dir string) error {
+	ticket := s.tickets.Add(1)
+	s.shardSync.Lock()
+	defer s.shardSync.Unlock()
+	if s.shardDone[dir] >= ticket {
+		return nil
+	}
+	covers := s.tickets.Load()
+	s.syncs.Add(1)
+	if err := s.fs.SyncDir(dir); err != nil {
+		return err
+	}
+	s.shardDone[dir] = covers
+	return nil
 }
 
 // kept closes the file of a body that is stored now.
@@ -297,7 +315,6 @@ func (s *Store) Put(ctx context.Context, n queue.New) (ids []queue.ID, duplicate
 	s.compose(c, ms, time.Now())
 	b, err := s.append(c, atOnce)
 	if err == nil {
-		s.kept(b, ms)
 		s.puts.Add(1)
 		s.lastPut.Store(int64(time.Since(s.started)))
 	}
@@ -380,18 +397,6 @@ func (s *Store) composeItems(c *change, m *message, at time.Time) {
 	}
 	m.Items, m.kept = its, true
 	c.bodies = append(c.bodies, b)
-}
-
-// kept notes the folders whose names a batch must make durable.
-func (s *Store) kept(b *batch, ms []*message) {
-	for _, m := range ms {
-		if m.kept && m.body.file != nil {
-			if b.dirs == nil {
-				b.dirs = map[string]bool{}
-			}
-			b.dirs[filepath.Dir(s.bodyPath(m.body.num))] = true
-		}
-	}
 }
 
 // newKey is a transfer key: 130 random bits. It is not made from the ID, because a queue that is restored from a backup

@@ -11,18 +11,45 @@ import (
 	"backbone/queue"
 )
 
-// recover brings the store to where it was: the index as of its latest checkpoint, and the log from there.
+// start opens the index and brings the store to where it was.
+func (s *Store) start() error {
+	path := filepath.Join(s.o.Dir, "index.db")
+	if s.o.salvage {
+		if err := setAside(path); err != nil {
+			return err
+		}
+	}
+	db, err := openBolt(path)
+	if err != nil {
+		return err
+	}
+	if err := s.recover(db); err != nil {
+		if s.x != nil && s.x.tx != nil {
+			err = errors.Join(err, s.x.tx.Rollback())
+		}
+		return errors.Join(err, db.Close())
+	}
+	return s.fs.SyncDir(s.o.Dir)
+}
+
+// recover takes the index as of its latest checkpoint and the log from there.
 func (s *Store) recover(db *bolt.DB) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("index damaged (%v): move index.db aside and run `backbone queue salvage`", p)
+			err = fmt.Errorf("index damaged (%v): %s", p, salvageHint)
 		}
 	}()
-	if s.x, err = newIndex(db); err != nil {
+	if err := s.findSegments(); err != nil {
 		return err
 	}
-	clean := len(s.x.meta.Get([]byte("clean"))) == 1 && s.x.meta.Get([]byte("clean"))[0] == 1
-	if err := s.findSegments(); err != nil {
+	fresh, clean, err := inspect(db)
+	switch {
+	case err != nil:
+		return err
+	case fresh && len(s.log.sizes) > 0 && !s.o.salvage:
+		return fmt.Errorf("the index is gone but there is a log: %s", salvageHint)
+	}
+	if s.x, err = newIndex(db); err != nil {
 		return err
 	}
 	if err := s.replay(); err != nil {
@@ -31,6 +58,11 @@ func (s *Store) recover(db *bolt.DB) (err error) {
 	begun, err := s.unknown()
 	if err != nil {
 		return err
+	}
+	if s.o.salvage {
+		if err := s.doubtAll(); err != nil {
+			return err
+		}
 	}
 	s.numbers.Store(s.x.next)
 	opens := s.x.number("opens") + 1
@@ -48,10 +80,33 @@ func (s *Store) recover(db *bolt.DB) (err error) {
 	for _, d := range s.x.dests {
 		s.plan.doubt(d)
 	}
-	if !clean && s.x.next > 1 {
-		s.slog.Warn("queue store was not closed; it has been recovered from its log", "unknown_outcomes", begun, "damaged", len(s.damage))
+	if !clean && !fresh {
+		s.slog.Warn("queue store was not closed; recovered from its log", "unknown_outcomes", begun, "damaged", len(s.damage))
 	}
 	return nil
+}
+
+// inspect tells a new index from one that was closed and one that was not; the pages of the last are verified.
+func inspect(db *bolt.DB) (fresh, clean bool, err error) {
+	err = db.View(func(tx *bolt.Tx) error {
+		meta := tx.Bucket([]byte("meta"))
+		if fresh = meta == nil; fresh {
+			return nil
+		}
+		v := meta.Get([]byte("clean"))
+		if clean = len(v) == 1 && v[0] == 1; clean {
+			return nil
+		}
+		var bad []error
+		for e := range tx.Check() {
+			bad = append(bad, e)
+		}
+		if len(bad) > 0 {
+			return fmt.Errorf("index damaged (%d faults, the first: %w): %s", len(bad), bad[0], salvageHint)
+		}
+		return nil
+	})
+	return fresh, clean, err
 }
 
 // findSegments lists the log.
@@ -148,6 +203,9 @@ func (s *Store) dropBodiless(c *change) {
 	c.items = slices.DeleteFunc(c.items, func(r *record) bool {
 		if has(r.body) {
 			return false
+		}
+		if s.o.salvage { // it ended, and where that was recorded has been given up
+			return true
 		}
 		s.damage = append(s.damage, fmt.Sprintf("entry %s of message %s is lost: its body was in a damaged part of the log", r.ID, r.Envelope.ID))
 		s.slog.Error("entry lost with a damaged part of the log", "id", r.Envelope.ID, "item", r.ID.String(), "class", "local")

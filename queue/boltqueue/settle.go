@@ -92,7 +92,6 @@ func (s *Store) settle(l *queue.Lease, st *queue.Settlement, ms []*message) (*ba
 	if err != nil {
 		return nil, err
 	}
-	s.kept(b, ms)
 	s.release(l.ID, held)
 	return b, nil
 }

@@ -41,6 +41,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"backbone/queue"
 	"backbone/queue/boltqueue/disk"
@@ -63,6 +64,7 @@ type Options struct {
 	checkpoint  time.Duration // longest time between a change and its checkpoint
 	opsLimit    int           // most changes between checkpoints
 	committed   func()        // a test's look at the index's file, after each checkpoint
+	salvage     bool          // make a new index from the whole log
 }
 
 func (o *Options) defaults() {
@@ -126,6 +128,10 @@ type Store struct {
 	shardMu sync.Mutex
 	shards  map[string]bool // folders of bodies that are there
 
+	tickets   atomic.Int64 // of callers that want a folder's names durable
+	shardSync sync.Mutex
+	shardDone map[string]int64 // up to which ticket they are
+
 	compacting sync.Mutex // held by the one Compact or Check that runs
 
 	kick   chan struct{} // to the syncing goroutine
@@ -143,26 +149,17 @@ func Open(o Options) (*Store, error) {
 	if o.Dir == "" {
 		return nil, errors.New("queue: no directory given")
 	}
-	for _, d := range []string{"", "log", "body"} {
-		if err := os.MkdirAll(filepath.Join(o.Dir, d), 0o700); err != nil {
-			return nil, fmt.Errorf("queue: %w", err)
-		}
+	if err := prepareDir(&o); err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
 	}
 	s := &Store{
 		o: o, fs: o.FS, slog: o.Log, batch: newBatch(), leases: map[queue.ID]*lease{}, fresh: map[queue.ID]int{},
 		wake: make(chan struct{}), kick: make(chan struct{}, 1), alarm: make(chan struct{}, 1),
-		untidy: make(chan struct{}, 1), shards: map[string]bool{}, started: time.Now(),
+		untidy: make(chan struct{}, 1), shards: map[string]bool{}, shardDone: map[string]int64{}, started: time.Now(),
 	}
 	s.log = segments{fs: o.FS, dir: filepath.Join(o.Dir, "log"), size: o.segmentSize}
-	db, err := openBolt(filepath.Join(o.Dir, "index.db"))
-	if err != nil {
-		return nil, err
-	}
-	if err := s.recover(db); err != nil {
-		if s.x != nil && s.x.tx != nil {
-			err = errors.Join(err, s.x.tx.Rollback())
-		}
-		return nil, fmt.Errorf("queue in %s: %w", o.Dir, errors.Join(err, db.Close()))
+	if err := s.start(); err != nil {
+		return nil, fmt.Errorf("queue in %s: %w", o.Dir, err)
 	}
 	ctx, quit := context.WithCancel(context.Background())
 	s.quit = quit
@@ -171,6 +168,28 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
+// prepareDir makes the store's folders, durably, and clears away what a Compact or Check left that did not end.
+func prepareDir(o *Options) error {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{"index.db.new", "index.db.check"} {
+		if err := os.Remove(filepath.Join(o.Dir, name)); err != nil && !gone(err) {
+			return err
+		}
+	}
+	for _, d := range []string{"log", "body"} {
+		if err := o.FS.MkdirAll(filepath.Join(o.Dir, d)); err != nil {
+			return err
+		}
+	}
+	return o.FS.SyncDir(o.Dir)
+}
+
+var errInUse = errors.New("in use by another process")
+
+const salvageHint = "stop the daemon and run `backbone queue salvage`, which makes a new index from the log and the bodies beside it"
+
 // openBolt opens the index's file. bbolt panics on some damage; here that is an error too.
 func openBolt(path string) (db *bolt.DB, err error) {
 	defer func() {
@@ -178,11 +197,10 @@ func openBolt(path string) (db *bolt.DB, err error) {
 			db, err = nil, fmt.Errorf("%v", p)
 		}
 		switch {
-		case errors.Is(err, bolt.ErrTimeout):
-			err = fmt.Errorf("queue index %s is in use by another process: talk to the running daemon, or stop it first", path)
+		case errors.Is(err, berrors.ErrTimeout):
+			err = fmt.Errorf("index %s is %w: talk to the running daemon, or stop it first", path, errInUse)
 		case err != nil:
-			err = fmt.Errorf("queue index %s can't be read (%w): stop the daemon, move the file aside and run "+
-				"`backbone queue salvage`, which makes a new one from the log and the bodies beside it", path, err)
+			err = fmt.Errorf("index %s can't be read (%w): %s", path, err, salvageHint)
 		}
 	}()
 	return bolt.Open(path, 0o600, &bolt.Options{

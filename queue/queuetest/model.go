@@ -15,8 +15,8 @@ import (
 	"backbone/queue"
 )
 
-// model drives a store and a map with the same random steps, crashes included, and compares what they hold.
-func model(t *testing.T, open func(t testing.TB) *Fixture) {
+// Model drives a store and a map with the same random steps, crashes included, and compares what they hold.
+func Model(t *testing.T, open func(t testing.TB) *Fixture) {
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(bubbled{t}, func(rt *rapid.T) {
 			m := &machine{w: &world{TB: t, Fixture: open(t), ctx: t.Context()}, items: map[queue.ID]*queue.Item{}, leases: map[queue.ID]queue.Lease{}}
