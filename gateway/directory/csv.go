@@ -1,0 +1,274 @@
+package directory
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/ianaindex"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+)
+
+// Format is how an import or export file is written (KB Q152472). The zero Format is Exchange's: comma (or, reading, what
+// stands behind the first header), quotation mark, percent sign. Characters are ASCII.
+type Format struct {
+	Column byte // between columns
+	Quote  byte // around a value with separators in it; equal to Column: no quoting
+	Multi  byte // between the values of one column
+	// Charset is the IANA name of the file's code page ("windows-1252", "IBM850"). "": UTF-8, and Windows-1252 for what is
+	// not UTF-8. A byte order mark overrules it.
+	Charset string
+}
+
+func (f Format) defaults() Format {
+	if f.Column == 0 {
+		f.Column = ','
+	}
+	if f.Quote == 0 {
+		f.Quote = '"'
+	}
+	if f.Multi == 0 {
+		f.Multi = '%'
+	}
+	return f
+}
+
+// decoder turns the file into UTF-8 text, as far as the whole file has one code page.
+func (f Format) decoder(r io.Reader) (io.Reader, error) {
+	fallback := encoding.Nop
+	if f.Charset != "" {
+		e, err := ianaindex.IANA.Encoding(f.Charset)
+		if err != nil || e == nil {
+			return nil, fmt.Errorf("directory import: code page %q is not known; write an IANA name like windows-1252 or IBM850", f.Charset)
+		}
+		fallback = e
+	}
+	return transform.NewReader(r, unicode.BOMOverride(fallback.NewDecoder())), nil
+}
+
+// maxRecord bounds one object's text, in octets, and maxFolded the lines that it may stretch over (Exchange writes
+// street addresses and notes with line ends inside quotation marks).
+const (
+	maxRecord = 1 << 20
+	maxFolded = 100
+)
+
+// record is one object's line.
+type record struct {
+	line   int // of the file, from 1
+	text   string
+	fields []field
+}
+
+type field struct {
+	text string // UTF-8, without quotation marks
+	at   int    // offset in record.text
+}
+
+// column is the place of an offset as a person counts: characters from 1.
+func (r *record) column(at int) int {
+	at = min(at, len(r.text))
+	if i := strings.LastIndexByte(r.text[:at], '\n'); i >= 0 {
+		return utf8.RuneCountInString(r.text[i+1:at]) + 1
+	}
+	return utf8.RuneCountInString(r.text[:at]) + 1
+}
+
+// quoteError says that quotation marks are wrong: Exchange's event 220, 227 in the header.
+type quoteError struct {
+	at   int
+	text string
+}
+
+func (e *quoteError) Error() string { return e.text }
+
+// errLong says that a line is too long to be an object.
+var errLong = errors.New("the line is longer than any object can be")
+
+// csvReader reads records. After an error other than io.EOF and read errors it goes on with the next line.
+type csvReader struct {
+	r      *bufio.Reader
+	f      Format
+	line   int      // of the last line read
+	queued []string // lines that were read ahead for nothing
+}
+
+func newCSVReader(r io.Reader, f Format) *csvReader {
+	return &csvReader{r: bufio.NewReaderSize(r, 64<<10), f: f.defaults()}
+}
+
+// next returns the next record; with a *quoteError or errLong the record has its line and text only.
+func (c *csvReader) next() (record, error) {
+	text, err := c.readLine()
+	if err != nil && !errors.Is(err, errLong) {
+		return record{}, err
+	}
+	rec := record{line: c.line, text: text}
+	if err != nil {
+		return rec, err
+	}
+	ahead := 0
+	for {
+		open, err := rec.split(c.f)
+		if err == nil && !open {
+			return rec, nil
+		}
+		more, rerr := "", io.EOF
+		if open && ahead < maxFolded && len(rec.text) < maxRecord {
+			more, rerr = c.readLine()
+		}
+		if err != nil || rerr != nil {
+			return c.backTo(rec, ahead, err)
+		}
+		ahead++
+		rec.text += "\n" + more
+	}
+}
+
+// backTo gives the lines that an open quotation mark swallowed back, so that it costs no more than its own line.
+func (c *csvReader) backTo(rec record, ahead int, err error) (record, error) {
+	if err == nil {
+		err = &quoteError{at: strings.LastIndexByte(rec.text, c.f.Quote), text: "a quotation mark is never closed"}
+	}
+	if ahead > 0 {
+		lines := strings.SplitN(rec.text, "\n", ahead+1)
+		rec.text = lines[0]
+		c.queued = append(lines[1:], c.queued...)
+		c.line -= ahead
+		var q *quoteError
+		if errors.As(err, &q) {
+			err = &quoteError{at: strings.LastIndexByte(rec.text, c.f.Quote), text: "a quotation mark is not closed on its line, nor properly on a later one"}
+		}
+	}
+	rec.fields = nil
+	return rec, err
+}
+
+func (c *csvReader) readLine() (string, error) {
+	if len(c.queued) > 0 {
+		s := c.queued[0]
+		c.queued = c.queued[1:]
+		c.line++
+		return s, nil
+	}
+	var b []byte
+	long := false
+	for {
+		part, err := c.r.ReadSlice('\n')
+		if long = long || len(b)+len(part) > maxRecord; !long {
+			b = append(b, part...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case err != nil && !errors.Is(err, io.EOF):
+			return "", fmt.Errorf("directory import: %w", err)
+		case err != nil && len(b) == 0 && !long:
+			return "", io.EOF
+		}
+		c.line++
+		if long {
+			return "", errLong
+		}
+		return text(strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")), nil
+	}
+}
+
+// text takes what is not UTF-8 for Windows-1252, Exchange's code page.
+func text(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	d, err := charmap.Windows1252.NewDecoder().String(s)
+	if err != nil {
+		return strings.ToValidUTF8(s, "?")
+	}
+	return d
+}
+
+// split cuts the record's text into fields. Open means that a quotation mark is not closed yet. Blanks around values do
+// not count, as in Exchange's own samples (KB Q152854); a doubled quotation mark inside quotation marks is one.
+func (r *record) split(f Format) (open bool, err error) {
+	r.fields = r.fields[:0]
+	s, i := r.text, 0
+	blanks := f.Column != ' '
+	for {
+		for blanks && i < len(s) && s[i] == ' ' {
+			i++
+		}
+		start := i
+		var value string
+		if f.Quote != f.Column && i < len(s) && s[i] == f.Quote {
+			var ok bool
+			if value, i, ok = quoted(s, i+1, f.Quote); !ok {
+				return true, nil
+			}
+			for blanks && i < len(s) && s[i] == ' ' {
+				i++
+			}
+			if i < len(s) && s[i] != f.Column {
+				return false, &quoteError{at: i, text: fmt.Sprintf("%q stands between a closing quotation mark and the separator", s[i])}
+			}
+		} else {
+			if n := strings.IndexByte(s[i:], f.Column); n >= 0 {
+				value, i = s[i:i+n], i+n
+			} else {
+				value, i = s[i:], len(s)
+			}
+			if q := strings.IndexByte(value, f.Quote); q >= 0 && f.Quote != f.Column {
+				return false, &quoteError{at: start + q, text: "a quotation mark stands inside a value that does not begin with one"}
+			}
+			if blanks {
+				value = strings.TrimRight(value, " ")
+			}
+		}
+		r.fields = append(r.fields, field{value, start})
+		if i >= len(s) {
+			return false, nil
+		}
+		i++ // the separator
+	}
+}
+
+// quoted reads to the closing quotation mark.
+func quoted(s string, i int, quote byte) (value string, end int, ok bool) {
+	var b strings.Builder
+	for {
+		n := strings.IndexByte(s[i:], quote)
+		if n < 0 {
+			return "", len(s), false
+		}
+		b.WriteString(s[i : i+n])
+		if i += n + 1; i >= len(s) || s[i] != quote {
+			return b.String(), i, true
+		}
+		b.WriteByte(quote)
+		i++
+	}
+}
+
+// writeRecord writes one line, CRLF at its end. Each value that could be misread is quoted.
+func (f Format) writeRecord(w *bufio.Writer, values []string) error {
+	for i, v := range values {
+		if i > 0 {
+			if err := w.WriteByte(f.Column); err != nil {
+				return err
+			}
+		}
+		if strings.IndexByte(v, f.Column) >= 0 || strings.ContainsAny(v, "\r\n") || strings.IndexByte(v, f.Quote) >= 0 || strings.Trim(v, " ") != v {
+			q := string(f.Quote)
+			v = q + strings.ReplaceAll(v, q, q+q) + q
+		}
+		if _, err := w.WriteString(v); err != nil {
+			return err
+		}
+	}
+	_, err := w.WriteString("\r\n")
+	return err
+}

@@ -1,0 +1,168 @@
+// Package directory holds the custom recipients of a site: who can be named here, under which addresses, and where his
+// mail goes. It answers the three questions that the message's way asks: what is this recipient's true address
+// (Resolve), how does an address look from another system (As, Native, Name), and by which way did mail from it last
+// come (Learned).
+//
+// It owns the entries with their proxy addresses, their import and export in Exchange's format, tombstones and update
+// sequence numbers for replication, the table of renamed post offices and the learned reply routes; all of it in one
+// bbolt file, with indexes in memory. It never decides where mail goes (routing does) and never speaks a protocol.
+//
+// An entry's write is durable when the call returns. Look-ups never touch the disk and never wait for a writer's disk.
+// Learned routes are written behind: the last seconds of them may be lost, which costs nothing but a route of last
+// resort. Two entries never claim one address; where replication brings such a pair in, the address is answered with
+// mail.AmbiguousRecipient until one of them gives way (KB Q165396).
+package directory
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"backbone/gateway/address"
+)
+
+// Site is the identity under which addresses are generated and encapsulated.
+type Site struct {
+	Name         string            // "SITEA": where entries made here originate
+	Organization string            // "Northwind"
+	Domains      []string          // SMTP domains that are ours; the first is written into addresses
+	Partners     []string          // SMTP domains of joined sites: their encapsulated forms are undone like ours
+	MS           string            // NET/PO of the shadow post office
+	X400         address.ORAddress // O/R address that carries encapsulated ones
+}
+
+// Options configure a directory. Path and Site.Name must be set.
+type Options struct {
+	Path string
+	Site Site
+	// Aliases are renamed post offices, old NET/PO to new (KB Q114246). They may chain, not circle.
+	Aliases map[string]string
+	// Generate gives each entry written here a proxy of each of the types MS, SMTP and X400 that it lacks, by
+	// Exchange's default rules. Off: addresses appear encapsulated in the other systems.
+	Generate bool
+	// Tombstones is how long a deleted entry is remembered for replication: default 60 days.
+	Tombstones time.Duration
+	// LearnFor is how long a learned way back is kept: default 90 days. LearnMax bounds their number: default 100,000;
+	// at the bound the oldest tenth goes.
+	LearnFor time.Duration
+	LearnMax int
+	Log      *slog.Logger
+}
+
+var (
+	ErrNotFound = errors.New("directory: no such entry")
+	ErrExists   = errors.New("directory: the entry already exists")
+	ErrForeign  = errors.New("directory: the entry belongs to another site; change it there")
+)
+
+// Directory is an open directory. All methods are safe for concurrent use. One process opens a file at a time.
+type Directory struct {
+	o       Options
+	db      *bbolt.DB
+	aliases map[string]address.MSMail // folded old NET/PO -> new
+	own     map[string]bool           // domains whose encapsulation is undone
+
+	write  sync.Mutex // one writer at a time; held while a batch is made and committed
+	purged time.Time  // when tombstones were last looked through
+
+	mu      sync.RWMutex // guards what look-ups read
+	entries map[string]*Entry
+	graves  map[string]*Entry   // tombstones
+	owners  map[string]*Entry   // address key -> its entry
+	rivals  map[string][]*Entry // address key -> all claimants, where there are several
+	usn     uint64
+	changed chan struct{} // closed and replaced at each change
+
+	learned learnedRoutes
+}
+
+// lockTimeout is how long Open waits for another process to let go of the file.
+const lockTimeout = 2 * time.Second
+
+// Open opens or creates the directory and reads it into memory.
+func Open(o Options) (*Directory, error) {
+	if o.Site.Name == "" {
+		return nil, errors.New("directory: a site name is needed")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Tombstones <= 0 {
+		o.Tombstones = 60 * 24 * time.Hour
+	}
+	if o.LearnFor <= 0 {
+		o.LearnFor = 90 * 24 * time.Hour
+	}
+	if o.LearnMax <= 0 {
+		o.LearnMax = 100_000
+	}
+	aliases, err := checkAliases(o.Aliases)
+	if err != nil {
+		return nil, err
+	}
+	d := &Directory{
+		o: o, aliases: aliases, own: map[string]bool{}, changed: make(chan struct{}),
+		entries: map[string]*Entry{}, graves: map[string]*Entry{}, owners: map[string]*Entry{}, rivals: map[string][]*Entry{},
+	}
+	for _, name := range append(append([]string(nil), o.Site.Domains...), o.Site.Partners...) {
+		d.own[strings.ToLower(name)] = true
+	}
+	if d.db, err = openFile(o.Path); err != nil {
+		return nil, err
+	}
+	if err := d.load(); err != nil {
+		return nil, errors.Join(err, d.db.Close())
+	}
+	d.learned.start(d)
+	d.write.Lock()
+	err = errors.Join(d.purge(time.Now()), d.generateMissing())
+	d.write.Unlock()
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// openFile opens the bbolt file. bbolt panics on a damaged one; an operator gets an error instead.
+func openFile(path string) (db *bbolt.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("directory: %s is damaged (%v); restore it from a backup, or move it away and import again", path, r)
+		}
+	}()
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+	switch {
+	case errors.Is(err, bbolt.ErrTimeout):
+		return nil, fmt.Errorf("directory: %s is in use by another process", path)
+	case err != nil:
+		return nil, fmt.Errorf("directory: %s: %w", path, err)
+	}
+	return db, nil
+}
+
+// Close writes the learned routes that are not yet on disk and closes the file.
+func (d *Directory) Close() error {
+	d.write.Lock()
+	defer d.write.Unlock()
+	return errors.Join(d.learned.stop(), d.db.Close())
+}
+
+// Changed returns a channel that closes at the next change of any entry: wait on it, then read what is new with
+// ChangesSince. So a routing table is made anew, and a replica fed, without looking at the whole directory.
+func (d *Directory) Changed() <-chan struct{} {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.changed
+}
+
+// Size is the number of entries, without tombstones.
+func (d *Directory) Size() int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return len(d.entries)
+}

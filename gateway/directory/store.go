@@ -1,0 +1,198 @@
+package directory
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Buckets. "entry" holds each entry and tombstone as JSON under SITE/NAME, folded; "usn" holds the same keys under the
+// number of their last write, so that what changed since a number is one short scan; "learned" holds reply routes.
+var (
+	bucketEntry   = []byte("entry")
+	bucketUSN     = []byte("usn")
+	bucketLearned = []byte("learned")
+)
+
+func usnKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// load makes the buckets and reads everything into memory.
+func (d *Directory) load() error {
+	err := d.db.Update(func(tx *bbolt.Tx) error {
+		for _, b := range [][]byte{bucketEntry, bucketUSN, bucketLearned} {
+			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("directory: %w", err)
+	}
+	err = d.db.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketEntry)
+		d.usn = b.Sequence()
+		return b.ForEach(func(k, v []byte) error {
+			e := &Entry{}
+			if err := json.Unmarshal(v, e); err != nil {
+				return fmt.Errorf("entry %q: %w", k, err)
+			}
+			d.publish(e)
+			return nil
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("directory: %w", err)
+	}
+	return nil
+}
+
+// publish puts an entry in the place of the one with its key. Callers hold mu, or are alone.
+func (d *Directory) publish(e *Entry) {
+	k := e.key()
+	if old := d.entries[k]; old != nil {
+		d.disown(old)
+		delete(d.entries, k)
+	}
+	delete(d.graves, k)
+	if e.Deleted {
+		d.graves[k] = e
+		return
+	}
+	d.entries[k] = e
+	for _, a := range e.addresses() {
+		switch first := d.owners[a]; {
+		case first == nil:
+			d.owners[a] = e
+		case len(d.rivals[a]) == 0:
+			d.rivals[a] = []*Entry{first, e}
+		default:
+			d.rivals[a] = append(d.rivals[a], e)
+		}
+	}
+}
+
+// disown takes an entry's addresses away from it.
+func (d *Directory) disown(e *Entry) {
+	for _, a := range e.addresses() {
+		if rs := d.rivals[a]; rs != nil {
+			rs = slices.DeleteFunc(slices.Clone(rs), func(r *Entry) bool { return r == e })
+			d.owners[a] = rs[0]
+			if d.rivals[a] = rs; len(rs) == 1 {
+				delete(d.rivals, a)
+			}
+			continue
+		}
+		if d.owners[a] == e {
+			delete(d.owners, a)
+		}
+	}
+}
+
+// publishChunk bounds how long look-ups wait while a large batch becomes visible, in entries.
+const publishChunk = 1000
+
+// commit writes entries in one transaction, then makes them visible. It numbers them. Callers hold write.
+func (d *Directory) commit(es []*Entry) error {
+	if len(es) == 0 {
+		return nil
+	}
+	slices.SortFunc(es, func(a, b *Entry) int { return compareKeys(a.key(), b.key()) })
+	usn := d.usn
+	err := d.db.Update(func(tx *bbolt.Tx) error {
+		entries, numbers := tx.Bucket(bucketEntry), tx.Bucket(bucketUSN)
+		for _, e := range es {
+			k := []byte(e.key())
+			if old := d.at(string(k)); old != nil {
+				if err := numbers.Delete(usnKey(old.USN)); err != nil {
+					return err
+				}
+			}
+			usn++
+			e.USN = usn
+			v, err := json.Marshal(e)
+			if err != nil {
+				return err
+			}
+			if err := entries.Put(k, v); err != nil {
+				return err
+			}
+			if err := numbers.Put(usnKey(usn), k); err != nil {
+				return err
+			}
+		}
+		return entries.SetSequence(usn)
+	})
+	if err != nil {
+		return fmt.Errorf("directory: %w", err)
+	}
+	for part := range slices.Chunk(es, publishChunk) {
+		d.mu.Lock()
+		for _, e := range part {
+			d.publish(e)
+		}
+		d.usn = part[len(part)-1].USN
+		d.mu.Unlock()
+	}
+	d.mu.Lock()
+	close(d.changed)
+	d.changed = make(chan struct{})
+	d.mu.Unlock()
+	return nil
+}
+
+func compareKeys(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// at is the entry or tombstone with a key. Callers hold write or mu.
+func (d *Directory) at(k string) *Entry {
+	if e := d.entries[k]; e != nil {
+		return e
+	}
+	return d.graves[k]
+}
+
+// purge forgets tombstones that every replica has had time to see. Callers hold write.
+func (d *Directory) purge(now time.Time) error {
+	d.purged = now
+	var old []*Entry
+	for _, e := range d.graves {
+		if now.Sub(e.Changed) > d.o.Tombstones {
+			old = append(old, e)
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	err := d.db.Update(func(tx *bbolt.Tx) error {
+		for _, e := range old {
+			if err := tx.Bucket(bucketEntry).Delete([]byte(e.key())); err != nil {
+				return err
+			}
+			if err := tx.Bucket(bucketUSN).Delete(usnKey(e.USN)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("directory: tombstones: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range old {
+		delete(d.graves, e.key())
+	}
+	return nil
+}
