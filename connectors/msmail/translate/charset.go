@@ -24,6 +24,8 @@ func toUTF8(label string, r io.Reader) (u io.Reader, known bool) {
 		return newGuess(r), true
 	case "unknown-8bit", "x-unknown", "unknown", "8bit":
 		return newGuess(r), false
+	case "iso-8859-1", "latin1", "l1", "iso_8859-1":
+		return charmap.Windows1252.NewDecoder().Reader(r), true // its C1 controls are never meant (WHATWG Encoding)
 	case "cp932", "ms932", "windows-31j", "x-sjis", "ms_kanji":
 		return japanese.ShiftJIS.NewDecoder().Reader(r), true
 	case "utf-7", "unicode-1-1-utf-7":

@@ -42,6 +42,7 @@ type leaf struct {
 type layout struct {
 	header message.Header
 	leaves []leaf
+	cut    bool // the end is missing
 }
 
 // readLayout passes once over a message. errSyntax is the message's mistake; any other error is the reader's.
@@ -81,6 +82,7 @@ func readLayout(content mail.Content, embeddedText bool) (*layout, error) {
 	if counted.n != content.Size() {
 		return nil, fmt.Errorf("the stored content has %d octets instead of %d", counted.n, content.Size())
 	}
+	l.cut = pr.cut
 	l.choose()
 	return l, nil
 }

@@ -107,44 +107,57 @@ func (in *inbound) readNDR() (*dsn.Report, error) {
 	return r, nil
 }
 
-// failedIn reads the list behind each [nnn] line. The first line that is neither empty nor a recipient ends it: the
-// original text, which may hold anything, follows.
+// failedIn reads the recipients behind the [nnn] line. An empty line behind them ends the list, unless another [nnn]
+// follows at once; so does any line that is no recipient: the original text comes next, which may hold anything.
 func failedIn(text string) []dsn.Recipient {
 	var out []dsn.Recipient
-	code, reason := 0, ""
-	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '\r' || r == '\n' }) {
+	code, reason, open := 0, "", false
+	for line := range strings.SplitSeq(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n") {
 		if m := codeLine.FindStringSubmatch(line); m != nil && (code == 0 || len(out) > 0) {
 			code, _ = strconv.Atoi(m[1])
-			reason = shown(m[2])
+			reason, open = shown(m[2]), true
 			continue
 		}
-		if code == 0 || strings.TrimSpace(line) == "" {
+		if strings.TrimSpace(line) == "" {
+			open = len(out) == 0
 			continue
 		}
-		name, value := "", ""
-		if m := inBrackets.FindStringSubmatch(line); m != nil {
-			name, value = shown(m[1]), m[2]
-		} else if m := bare.FindStringSubmatch(line); m != nil {
-			value = m[1]
-		}
-		a, err := address.ParseMSMail(value)
-		if err != nil {
-			if len(out) > 0 {
-				break
-			}
+		if code == 0 {
 			continue
 		}
-		final, err := a.Address()
-		if err != nil {
-			continue
+		r, ok := failedLine(line)
+		switch {
+		case ok && open:
+			r.MSMail, r.Text, r.Status = code, reason, statusOf(code)
+			out = append(out, r)
+		case len(out) > 0:
+			return out
 		}
-		r := dsn.Recipient{Final: final, Name: name, Action: dsn.Failed, MSMail: code, Text: reason, Status: "5.0.0"}
-		for _, c := range codes {
-			if c.code == code {
-				r.Status = c.status
-			}
-		}
-		out = append(out, r)
 	}
 	return out
+}
+
+// failedLine reads "Display (NET/PO/MBX)" or "NET/PO/MBX".
+func failedLine(line string) (r dsn.Recipient, ok bool) {
+	name, value := "", ""
+	if m := inBrackets.FindStringSubmatch(line); m != nil {
+		name, value = shown(m[1]), m[2]
+	} else if m := bare.FindStringSubmatch(line); m != nil {
+		value = m[1]
+	}
+	a, err := address.ParseMSMail(value)
+	if err != nil {
+		return r, false
+	}
+	final, err := a.Address()
+	return dsn.Recipient{Final: final, Name: name, Action: dsn.Failed}, err == nil
+}
+
+func statusOf(code int) string {
+	for _, c := range codes {
+		if c.code == code {
+			return c.status
+		}
+	}
+	return "5.0.0"
 }

@@ -85,6 +85,9 @@ func (o *outbound) translate() error {
 	if o.layout, err = readLayout(o.content, o.embeddedText); err != nil {
 		return err
 	}
+	if o.layout.cut {
+		o.note("content", mail.NoteChanged, "a part lacks its end: what there is of it is shown")
+	}
 	h := o.layout.header
 	o.kind = strings.ToLower(strings.TrimSpace(h.Get(fieldKind)))
 	if o.env.Kind == mail.KindReport && o.kind != kindNDR {
@@ -378,6 +381,9 @@ func (o *outbound) attachments() {
 			continue
 		case lf.role != attached, o.kind == kindNDR && lf.typ == "message/delivery-status":
 			continue
+		case o.env.Kind == mail.KindReceipt && lf.typ == "message/disposition-notification":
+			o.note(lf.typ, mail.NoteMapped, "the receipt's text says it")
+			continue
 		case o.po.RichText == StripRichText && isTNEF(lf):
 			o.note("attachment "+tnefName, mail.NoteLost, "rich text is taken off by this post office's setting")
 			continue
@@ -452,13 +458,13 @@ func (o *outbound) headerOnly() message.Header {
 	return pr.header
 }
 
-// heading shows who else got the message, for post offices that ask for it.
+// heading shows the author by name and who else got the message, for post offices that ask for it.
 func (o *outbound) heading(h message.Header) string {
 	if !o.po.Heading {
 		return ""
 	}
 	var b strings.Builder
-	for _, field := range []string{"To", "Cc"} {
+	for _, field := range []string{"From", "To", "Cc"} {
 		var names []string
 		for _, m := range mailboxes(h, field) {
 			names = append(names, dsn.Display(m.Name, o.book.Native(m.Address)))

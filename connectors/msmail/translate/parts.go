@@ -41,7 +41,7 @@ const embeddedHeader = "x-header/embedded"
 func (p *part) body() io.Reader {
 	switch strings.ToLower(strings.TrimSpace(p.Get("Content-Transfer-Encoding"))) {
 	case "base64":
-		return base64.NewDecoder(base64.RawStdEncoding, &base64Alphabet{r: p.raw})
+		return base64.NewDecoder(base64.RawStdEncoding, bufio.NewReader(&base64Alphabet{r: p.raw}))
 	case "quoted-printable":
 		return quotedprintable.NewReader(p.raw)
 	}
@@ -73,6 +73,7 @@ type partReader struct {
 	parts        int
 	alts         int
 	embedded     int
+	cut          bool // a multipart ended without its last boundary
 }
 
 type multipart struct {
@@ -128,13 +129,13 @@ func (pr *partReader) next() (*part, error) {
 	for len(pr.stack) > 0 {
 		top := &pr.stack[len(pr.stack)-1]
 		if top.current != nil {
-			if _, err := io.Copy(io.Discard, top.current); err != nil {
+			if _, err := io.Copy(io.Discard, cutEnd{top.current, pr}); err != nil {
 				return nil, pr.src.check(err, "part")
 			}
 		}
 		pr.src.grant(maxPartHeader + int64(len(pr.stack)+1)*4096)
 		sub, err := top.r.NextPart()
-		if errors.Is(err, io.EOF) && pr.src.err == nil {
+		if err != nil && pr.src.err == nil && (errors.Is(err, io.EOF) || pr.cut) {
 			pr.src.unlimited()
 			pr.stack = pr.stack[:len(pr.stack)-1]
 			continue
@@ -147,12 +148,26 @@ func (pr *partReader) next() (*part, error) {
 		if pr.parts++; pr.parts > maxParts {
 			return nil, syntax("more than %d parts", maxParts)
 		}
-		p, err := pr.enter(message.Header{Header: sub.Header}, sub, *top)
+		p, err := pr.enter(message.Header{Header: sub.Header}, cutEnd{sub, pr}, *top)
 		if p != nil || err != nil {
 			return p, err
 		}
 	}
 	return nil, io.EOF
+}
+
+// cutEnd ends a part where the message ends: many a multipart lacks its last boundary, and what is there of it counts.
+type cutEnd struct {
+	r  io.Reader
+	pr *partReader
+}
+
+func (c cutEnd) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if errors.Is(err, io.ErrUnexpectedEOF) && c.pr.src.err == nil {
+		c.pr.cut, err = true, io.EOF
+	}
+	return n, err
 }
 
 // enter makes a leaf of what has a header and a body, or descends when it is a multipart.
@@ -247,25 +262,39 @@ func (b *budget) check(err error, what string) error {
 }
 
 // base64Alphabet lets only base64's own characters through, up to the padding: line ends, blanks and stray octets
-// are skipped, as RFC 2045 6.8 tells decoders to.
+// are skipped, as RFC 2045 6.8 tells decoders to. A last character that stands alone means nothing and is dropped.
 type base64Alphabet struct {
 	r    io.Reader
+	buf  [1024]byte
+	held byte // first of a group of four, until the next comes
+	n    int
 	done bool
 }
 
 func (a *base64Alphabet) Read(p []byte) (int, error) {
+	if len(p) < 2 { // the bufio.Reader above never asks for so little
+		return 0, io.ErrShortBuffer
+	}
 	for !a.done {
-		n, err := a.r.Read(p)
+		n, err := a.r.Read(a.buf[:min(len(p)-1, len(a.buf))])
 		kept := 0
-		for _, c := range p[:n] {
+		for _, c := range a.buf[:n] {
 			switch {
-			case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '+', c == '/':
-				if !a.done {
-					p[kept] = c
-					kept++
-				}
+			case a.done:
 			case c == '=':
 				a.done = true
+			case !('A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '+' || c == '/'):
+			case a.n%4 == 0:
+				a.held = c
+				a.n++
+			default:
+				if a.n%4 == 1 {
+					p[kept] = a.held
+					kept++
+				}
+				p[kept] = c
+				kept++
+				a.n++
 			}
 		}
 		if kept > 0 || err != nil {
