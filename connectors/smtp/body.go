@@ -26,8 +26,7 @@ type body struct {
 	lf    bool  // the LF of a CRLF still to give
 	err   error // sticks
 	wire  bool  // err is the wire's
-	// dropped is how many line ends were changed.
-	dropped int
+	mended int // bare CR and LF so far
 }
 
 // bodyState is what the octets before mean for the next one.
@@ -81,7 +80,7 @@ func (b *body) Read(p []byte) (int, error) {
 			b.err = io.EOF
 		}
 	}
-	if b.n += int64(n); b.max > 0 && b.n > b.max && b.err == nil {
+	if b.n += int64(n); b.max > 0 && b.n > b.max && (b.err == nil || b.err == io.EOF) {
 		b.err = errTooLarge
 	}
 	if n > 0 && (b.err == nil || b.err == io.EOF) {
@@ -167,7 +166,7 @@ func (b *body) bare(p []byte) int {
 }
 
 func (b *body) refuse() {
-	if b.dropped++; !b.normalise {
+	if b.mended++; !b.normalise {
 		b.err = errBareLineEnd
 	}
 }
@@ -178,7 +177,7 @@ func (b *body) Drain() error {
 	if b.wire {
 		return b.err
 	}
-	if b.err == io.EOF {
+	if b.state == endOfData {
 		return nil
 	}
 	limit := b.n + max(b.max, 64<<20)

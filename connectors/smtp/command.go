@@ -52,7 +52,6 @@ func (g *gate) command(line []byte) []byte {
 		if g.buffered() {
 			return g.unsynchronised()
 		}
-		g.penalty += 50
 	case "STARTTLS":
 		if arg != "" {
 			return g.refuse("501 5.5.4 STARTTLS takes no argument")
@@ -197,7 +196,7 @@ func (g *gate) rewrite(out, line []byte) []byte {
 	switch {
 	case g.cmd.verb == "EHLO" || g.cmd.verb == "HELO":
 		switch {
-		case bytes.HasPrefix(line[4:], []byte("Hello ")): // RFC 5321 4.1.1.1: the server's own name comes first
+		case bytes.Contains(line, []byte("Hello ")): // RFC 5321 4.1.1.1: the server's own name comes first
 			return fmt.Appendf(out, "%s%c%s greets %s\r\n", code, line[3], g.src.hostname, g.helo)
 		case bytes.HasPrefix(line[4:], []byte("CHUNKING")):
 			if g.src.certs == nil || g.tls != nil {
@@ -216,9 +215,12 @@ func (g *gate) rewrite(out, line []byte) []byte {
 		g.mode = modeAuth
 	}
 	if last && (code[0] == '4' || code[0] == '5') {
-		if g.cmd.verb == "RCPT" {
+		switch {
+		case g.cmd.verb == "RCPT":
 			g.penalty++
-		} else {
+		case code == "535":
+			g.penalty += 50
+		default:
 			g.penalty += 5
 		}
 	}

@@ -48,7 +48,7 @@ type gate struct {
 	esmtp   bool
 	tls     *tls.ConnectionState
 	user    string // authenticated by AUTH
-	penalty int    // grows with each command that carries no mail; see wearOut
+	penalty int    // grows with each command that carries no mail; see wornOut
 
 	mu       sync.Mutex
 	resting  bool // waiting for a command: nothing is lost when it ends now
@@ -72,8 +72,8 @@ const (
 	// maxLine bounds a command line. RFC 5321 asks for 512 octets and each extension for more; an encapsulated address
 	// with its ORCPT is the longest that we have use for.
 	maxLine = 8 << 10
-	// maxPenalty is how much a client may do without bringing mail: refused recipients count 1, other errors 5, idle
-	// commands 1.
+	// maxPenalty is how much a client may do without bringing mail: refused recipients and idle commands count 1, wrong
+	// passwords 50, other errors 5.
 	maxPenalty = 200
 	// bodyBuffer is the size of reads during a body.
 	bodyBuffer = 64 << 10
@@ -96,7 +96,9 @@ func (g *gate) Read(p []byte) (int, error) {
 			g.mode = modeCommand
 			g.feed = []byte(".\r\n")
 		case modeCommand:
-			g.wearOut()
+			if g.wornOut() {
+				return 0, g.over()
+			}
 			line, err := g.line()
 			if err != nil {
 				return 0, g.over()
@@ -249,12 +251,14 @@ func (g *gate) hangUp(reply string) error {
 	return errOver
 }
 
-// wearOut ends the session of a client that goes on without bringing mail.
-func (g *gate) wearOut() {
-	if g.penalty > maxPenalty {
-		g.src.log.Info("client turned away: too many errors or idle commands", "peer", g.RemoteAddr().String())
-		g.hangUp("421 4.7.0 " + g.src.hostname + " closes: too many errors or idle commands") //nolint:errcheck // mode says it
+// wornOut ends the session of a client that goes on without bringing mail.
+func (g *gate) wornOut() bool {
+	if g.penalty <= maxPenalty {
+		return false
 	}
+	g.src.log.Info("client turned away: too many errors or idle commands", "peer", g.RemoteAddr().String())
+	g.say("421 4.7.0 " + g.src.hostname + " closes: too many errors or idle commands")
+	return true
 }
 
 // buffered tells that the client sent more than it was asked for.

@@ -3,6 +3,7 @@ package smtp
 import (
 	"bufio"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -261,4 +262,54 @@ func pump(dst, src net.Conn, cut func() bool) {
 			return
 		}
 	}
+}
+
+// cutter is a server of one message that closes its connection once it has read so many octets.
+type cutter struct {
+	addr   string
+	ln     net.Listener
+	wg     sync.WaitGroup
+	bodies int // after close
+}
+
+func newCutter(t testing.TB, octets int) *cutter {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &cutter{addr: ln.Addr().String(), ln: ln}
+	k.wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			p := &peer{t: t, script: map[string][]string{}}
+			p.serve(&shortConn{Conn: c, left: octets})
+			k.bodies += len(p.bodies)
+		}
+	})
+	return k
+}
+
+func (k *cutter) close() error {
+	err := k.ln.Close()
+	k.wg.Wait()
+	return err
+}
+
+// shortConn ends after so many octets were read from it.
+type shortConn struct {
+	net.Conn
+	left int
+}
+
+func (c *shortConn) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
 }

@@ -138,7 +138,7 @@ func (s *session) Data(io.Reader) error {
 		return toSMTP(err)
 	}
 	s.src.log.Info("message taken", "id", receipt.ID, "originator", s.env.Originator.String(), "rcpts", len(s.env.Recipients), "peer", s.env.Source.Peer,
-		"size", b.n, "duplicate", receipt.Duplicate)
+		"size", b.n, "duplicate", receipt.Duplicate, "line_ends_mended", b.mended)
 	return &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: "Ok: queued as " + receipt.ID}
 }
 
