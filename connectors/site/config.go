@@ -35,7 +35,7 @@ const (
 	inlineLimit   = 64 << 10 // content in the offer itself
 	chunkLimit    = 1 << 20
 	envelopeLimit = 4 << 20                      // an envelope on the wire
-	frameLimit    = envelopeLimit + chunkLimit/2 // any one message of the protocol
+	frameLimit    = envelopeLimit + 2*inlineLimit // any one message of the protocol
 	spoolCount    = 256                          // parts of messages kept for one peer
 )
 
@@ -56,10 +56,11 @@ func (c *Config) Check() []connectors.Problem {
 	if c.Listen == "" && c.Peer == "" {
 		say("peer", "a link needs peer (whom to call), listen (where to be called), or both")
 	}
-	for key, addr := range map[string]string{"listen": c.Listen, "peer": c.Peer} {
-		if addr != "" && !hostPort(addr, key == "listen") {
-			say(key, "%q: write host:port, such as siteb.example.com:7400", addr)
-		}
+	if c.Listen != "" && !hostPort(c.Listen, true) {
+		say("listen", "%q: write host:port, such as 0.0.0.0:7400", c.Listen)
+	}
+	if c.Peer != "" && !hostPort(c.Peer, false) {
+		say("peer", "%q: write host:port, such as siteb.example.com:7400", c.Peer)
 	}
 	if len(c.Spaces) > 0 && c.Peer == "" {
 		say("space", "this link has no peer to send to: add peer or remove the address spaces")

@@ -25,7 +25,7 @@ const (
 // packEnvelope is e as it travels. What is local to this site stays: Arrived and Source.
 func packEnvelope(e *mail.Envelope) *sitev1.Envelope {
 	w := &sitev1.Envelope{
-		Id: e.ID, MessageId: clean(e.MessageID), Kind: string(e.Kind), Originator: packAddress(e.Originator), Name: clean(e.Name),
+		Id: cleanID(e.ID), MessageId: clean(e.MessageID), Kind: string(e.Kind), Originator: packAddress(e.Originator), Name: clean(e.Name),
 		Priority: int32(e.Priority), Subject: clean(e.Subject), Sent: packTime(e.Sent), NotBefore: packTime(e.NotBefore),
 		NotAfter: packTime(e.NotAfter), Envid: clean(e.EnvID), RetFull: e.RetFull, EightBit: e.EightBit, Utf8: e.UTF8,
 		About: clean(e.About), ContentType: clean(e.ContentType), Extra: cleanExtra(e.Extra),
@@ -47,7 +47,7 @@ func unpackEnvelope(w *sitev1.Envelope) (mail.Envelope, error) {
 		return mail.Envelope{}, err
 	}
 	e := mail.Envelope{
-		ID: w.Id, MessageID: clean(w.MessageId), Kind: mail.Kind(w.Kind), Name: clean(w.Name), Priority: mail.Priority(w.Priority),
+		ID: cleanID(w.Id), MessageID: clean(w.MessageId), Kind: mail.Kind(w.Kind), Name: clean(w.Name), Priority: mail.Priority(w.Priority),
 		Subject: clean(w.Subject), Sent: unpackTime(w.Sent), NotBefore: unpackTime(w.NotBefore), NotAfter: unpackTime(w.NotAfter),
 		EnvID: clean(w.Envid), RetFull: w.RetFull, EightBit: w.EightBit, UTF8: w.Utf8, About: clean(w.About),
 		ContentType: clean(w.ContentType), Extra: cleanExtra(w.Extra),
@@ -99,15 +99,21 @@ func checkEnvelope(w *sitev1.Envelope) error {
 		return fmt.Errorf("%d entries of extra, at most %d", len(w.Extra), maxExtra)
 	case w.Priority < -1 || w.Priority > 1:
 		return fmt.Errorf("priority %d is outside -1..1", w.Priority)
-	case len(w.Id) > 32 || !printable(w.Id):
-		return fmt.Errorf("id %q is not at most 32 printable ASCII characters", clean(w.Id))
 	}
 	return nil
 }
 
+// cleanID leaves out an identifier that is none: the next gateway gives the message one of its own.
+func cleanID(id string) string {
+	if len(id) > 32 || !printable(id) {
+		return ""
+	}
+	return id
+}
+
 func printable(s string) bool {
 	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
+		if s[i] < ' ' || s[i] > '~' {
 			return false
 		}
 	}
@@ -120,12 +126,16 @@ func clean(s string) string {
 	if len(s) > maxText {
 		s = s[:maxText]
 	}
-	return strings.Map(func(r rune) rune {
+	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\t' {
 			return utf8.RuneError
 		}
 		return r
 	}, strings.ToValidUTF8(s, "\uFFFD"))
+	if len(s) > maxText { // U+FFFD is longer than what it stands for
+		s = strings.ToValidUTF8(s[:maxText], "")
+	}
+	return s
 }
 
 func cleanExtra(m map[string]string) map[string]string {

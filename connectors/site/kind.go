@@ -12,9 +12,7 @@ import (
 )
 
 // Kind is the registry's line.
-func Kind() connectors.Kind {
-	return connectors.Kind{Type: "site", NewConfig: NewConfig, Open: Open}
-}
+var Kind = connectors.Kind{Type: "site", NewConfig: NewConfig, Open: Open}
 
 // Open builds all site links, with one listener for each address that they name. The addresses are bound here, so that
 // one in use is found at start; nobody is answered before Serve.

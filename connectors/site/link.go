@@ -2,6 +2,7 @@ package site
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -25,11 +26,7 @@ type Link struct {
 }
 
 func newLink(env connectors.Env, cfg *Config) (*Link, error) {
-	log := env.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	log = log.With("connector", cfg.Name)
+	log := env.Log.With("connector", cfg.Name)
 	spaces, bad := cfg.AddressSpaces()
 	if len(bad) > 0 {
 		return nil, fmt.Errorf("site link %s: %s: %s", cfg.Name, bad[0].Key, bad[0].Text)
@@ -96,8 +93,6 @@ func (l *Link) handOver(ctx context.Context, t *connectors.Transfer) (string, *m
 		return "", mail.NoRoute("link " + l.cfg.Name + " has no peer address")
 	case l.cfg.MaxSize > 0 && size > l.cfg.MaxSize:
 		return "", mail.TooLarge(fmt.Sprintf("%d octets, and link %s carries at most %d", size, l.cfg.Name, l.cfg.MaxSize))
-	case !validKey(t.Key):
-		return "", mail.LocalFault(fmt.Sprintf("transfer key %q is not 1 to %d printable characters", t.Key, maxKey), nil)
 	}
 	offer, f := l.offer(t, size)
 	if f != nil {
@@ -127,6 +122,14 @@ func (l *Link) handOver(ctx context.Context, t *connectors.Transfer) (string, *m
 		return fmt.Sprintf("site %s already had it as %s", l.cfg.PeerSite, clean(taken.Id)), nil
 	}
 	return fmt.Sprintf("site %s took it as %s", l.cfg.PeerSite, clean(taken.Id)), nil
+}
+
+// wireKey is key where it can stand in the protocol, else a hash of it.
+func wireKey(key string) string {
+	if validKey(key) {
+		return key
+	}
+	return fmt.Sprintf("sha256-%x", sha256.Sum256([]byte(key)))
 }
 
 func validKey(key string) bool { return key != "" && len(key) <= maxKey && printable(key) }

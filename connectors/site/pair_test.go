@@ -160,7 +160,7 @@ func (w *world) stopA() {
 func transfer(key string, content mail.Content) *connectors.Transfer {
 	now := time.Now()
 	return &connectors.Transfer{Key: key, NextHop: "SITEB", Content: content, Attempt: 1, Note: func(mail.Note) {}, Envelope: mail.Envelope{
-		ID: "SITEA-" + key, Kind: mail.KindMessage, Originator: address.Address{Type: address.MS, Value: "NORTHWIND/PO1/JBERG"},
+		ID: ("SITEA-" + key)[:min(32, 6+len(key))], Kind: mail.KindMessage, Originator: address.Address{Type: address.MS, Value: "NORTHWIND/PO1/JBERG"},
 		Recipients: []mail.Recipient{{Address: address.Address{Type: address.MS, Value: "NORTHWIND/PO2/MKUMAR"}}},
 		Arrived:    now, Trace: []mail.Hop{{Site: "SITEA", At: now.UTC().Truncate(time.Microsecond)}}, ContentType: "message/rfc822",
 	}}

@@ -44,14 +44,9 @@ func (s *scripted) Transfer(ctx context.Context, st *connect.BidiStream[sitev1.T
 }
 
 // against is a link whose peer is scripted.
-func against(t *testing.T, s *scripted, change func(*Config)) *world {
+func against(t *testing.T, s *scripted) *world {
 	t.Helper()
-	w := newWorld(t, func(w *world) {
-		w.cfgA.Timeout = connectors.Duration(time.Second)
-		if change != nil {
-			change(w.cfgA)
-		}
-	})
+	w := newWorld(t, func(w *world) { w.cfgA.Timeout = connectors.Duration(time.Second) })
 	pair, err := tls.LoadX509KeyPair(w.cfgB.Certificate, w.cfgB.Key)
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +137,8 @@ func TestAPeerThatMisbehavesDefersTheMessage(t *testing.T) {
 			mail.ScopeMessage, "disk full"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := against(t, &tt.peer, nil)
+			t.Parallel()
+			w := against(t, &tt.peer)
 			start := time.Now()
 			o := w.deliver(transfer("k", connectortest.Bytes(connectortest.Octets(tt.size, 1))))
 			if o.State != mail.Deferred || o.Failure.Class != mail.Transient || o.Failure.Scope != tt.scope {
@@ -164,6 +160,7 @@ func TestAPeerThatMisbehavesDefersTheMessage(t *testing.T) {
 func TestARefusalComesBackAsItWasClassified(t *testing.T) {
 	odd := &mail.Failure{Class: mail.Policy, Scope: mail.ScopeRecipient, Code: 550, Enhanced: "5.7.1", Reason: 5, Diagnostic: -1, MSMail: 1,
 		Text: "not\r\nallowed\x00", RetryAfter: time.Hour}
+	w := newWorld(t, nil)
 	for _, tt := range []struct {
 		name   string
 		answer error
@@ -185,9 +182,10 @@ func TestARefusalComesBackAsItWasClassified(t *testing.T) {
 	} {
 		for _, size := range []int{10, 200 << 10} {
 			t.Run(fmt.Sprintf("%s, %d octets", tt.name, size), func(t *testing.T) {
-				w := newWorld(t, nil)
+				before, _ := w.parts()
 				w.gw.Script(tt.answer)
-				o := w.deliver(transfer("k", connectortest.Bytes(connectortest.Octets(size, 1))))
+				tr := transfer(key("%x-%d", tt.want.Text, size), connectortest.Bytes(connectortest.Octets(size, 1)))
+				o := w.deliver(tr)
 				if o.Failure == nil {
 					t.Fatalf("got %s", o.State)
 				}
@@ -200,8 +198,11 @@ func TestARefusalComesBackAsItWasClassified(t *testing.T) {
 					t.Errorf("got  %+v\nwant %+v", got, tt.want)
 				}
 				kept, _ := w.parts()
-				if wantKept := size > inlineLimit && !tt.want.Final(); wantKept != (len(kept) == 1) {
-					t.Errorf("parts kept: %v; a message that will come again is kept, another is not", kept)
+				if want := size > inlineLimit && !tt.want.Final(); want != (len(kept) == len(before)+1) {
+					t.Errorf("parts before %v, after %v; what will come again is kept, the rest is not", before, kept)
+				}
+				if !tt.want.Final() {
+					w.mustDeliver(tr)
 				}
 			})
 		}
@@ -278,15 +279,19 @@ func goodOffer(key string, content []byte) *sitev1.Offer {
 }
 
 func TestAHostileCallerIsHeldToTheProtocol(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.rawCaller()
 	large := connectortest.Octets(200<<10, 1)
 	sum := sha256.Sum256(large)
+	made := 0
+	fresh := func() string { made++; return key("hostile-%d", made) }
 	offer := func(change func(*sitev1.Offer)) *sitev1.Offer {
-		o := goodOffer("hostile", []byte("content"))
+		o := goodOffer(fresh(), []byte("content"))
 		change(o)
 		return o
 	}
 	big := func() *sitev1.Offer {
-		o := goodOffer("hostile", nil)
+		o := goodOffer(fresh(), nil)
 		o.Size, o.Content, o.Sha256 = uint64(len(large)), nil, nil
 		return o
 	}
@@ -322,7 +327,7 @@ func TestAHostileCallerIsHeldToTheProtocol(t *testing.T) {
 		})}, connect.CodeResourceExhausted, 0},
 		{"content of another hash", []any{offer(func(o *sitev1.Offer) { o.Content[0]++ })}, 0, sitev1.Class_CLASS_TRANSIENT},
 		{"content of another size", []any{offer(func(o *sitev1.Offer) { o.Size++ })}, 0, sitev1.Class_CLASS_TRANSIENT},
-		{"too much content in the offer", []any{goodOffer("hostile", large)}, 0, sitev1.Class_CLASS_TRANSIENT},
+		{"too much content in the offer", []any{goodOffer(fresh(), large)}, 0, sitev1.Class_CLASS_TRANSIENT},
 		{"a size beyond the spool", []any{offer(func(o *sitev1.Offer) { o.Size, o.Content = 1<<63, nil })}, 0, sitev1.Class_CLASS_POLICY},
 		{"an empty chunk", []any{big(), &sitev1.Chunk{}}, connect.CodeInvalidArgument, 0},
 		{"a second offer", []any{big(), big()}, connect.CodeInvalidArgument, 0},
@@ -331,8 +336,7 @@ func TestAHostileCallerIsHeldToTheProtocol(t *testing.T) {
 		{"an end with another hash", append(append([]any{big()}, chunks(len(large))...), &sitev1.End{Sha256: make([]byte, 32)}), 0, sitev1.Class_CLASS_TRANSIENT},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, nil)
-			c := w.rawCaller()
+			before := len(w.gw.Taken())
 			got, err := converse(t, c, tt.steps...)
 			if code := connect.CodeOf(err); tt.code != 0 && code != tt.code {
 				t.Errorf("the call ended with %v (%v), want %v", code, err, tt.code)
@@ -340,10 +344,10 @@ func TestAHostileCallerIsHeldToTheProtocol(t *testing.T) {
 			if tt.refused != 0 && (len(got) == 0 || got[len(got)-1].GetRefused().GetClass() != tt.refused) {
 				t.Errorf("answers %v (%v), want a refusal of class %v", got, err, tt.refused)
 			}
-			if n := len(w.gw.Taken()); n != 0 {
+			if n := len(w.gw.Taken()) - before; n != 0 {
 				t.Errorf("%d messages were taken", n)
 			}
-			if got, err := converse(t, c, goodOffer("honest", []byte("x"))); len(got) != 1 || got[0].GetTaken() == nil {
+			if got, err := converse(t, c, goodOffer(key("honest-%d", before), []byte("x"))); len(got) != 1 || got[0].GetTaken() == nil {
 				t.Errorf("an honest transfer afterwards: %v, %v", got, err)
 			}
 		})
@@ -351,6 +355,7 @@ func TestAHostileCallerIsHeldToTheProtocol(t *testing.T) {
 }
 
 func TestASlowCallerLosesItsCallAndKeepsItsPart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(w *world) { w.cfgB.Timeout = connectors.Duration(time.Second) })
 	o := goodOffer("slow", nil)
 	o.Size, o.Content = 1<<20, nil
@@ -390,6 +395,7 @@ func TestACallerOfAnotherVersionOrNameIsTold(t *testing.T) {
 }
 
 func TestALineThatGoesDeadIsNotUsedAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(w *world) { w.cfgA.Timeout = connectors.Duration(time.Second) })
 	w.mustDeliver(transfer("before", connectortest.Bytes([]byte("x"))))
 	w.proxy.deaf.Store(true)
@@ -423,6 +429,7 @@ func TestOneSlowMessageDoesNotHoldUpTheOthers(t *testing.T) {
 }
 
 func TestServeEndsThoughACallerStallsInTheMiddle(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	o := goodOffer("stalled", nil)
 	o.Size, o.Content = 1<<20, nil
@@ -450,6 +457,46 @@ func TestServeEndsThoughACallerStallsInTheMiddle(t *testing.T) {
 	st.CloseResponse()
 	if _, n := w.parts(); n != 5000 {
 		t.Errorf("%d octets are kept, want 5000", n)
+	}
+}
+
+func TestAcceptMayLastLongerThanTheTimeout(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) { w.cfgB.Timeout = connectors.Duration(time.Second) })
+	w.gw.OnAccept(func(context.Context, connectors.Submission) error {
+		<-time.After(1300 * time.Millisecond)
+		return nil
+	})
+	w.mustDeliver(transfer("lasting", connectortest.Bytes(connectortest.Octets(100<<10, 1))))
+}
+
+func TestAGatewayThatPanicsSpoilsOneMessageOnly(t *testing.T) {
+	w := newWorld(t, nil)
+	w.gw.OnAccept(func(_ context.Context, s connectors.Submission) error {
+		if s.Envelope.ID == "SITEA-poison" {
+			panic("poison")
+		}
+		return nil
+	})
+	for range 2 { // the second attempt finds the part of the first, and nobody holding it
+		o := w.deliver(transfer("poison", connectortest.Bytes(connectortest.Octets(100<<10, 1))))
+		if o.State != mail.Deferred || o.Failure.Scope != mail.ScopeMessage {
+			t.Errorf("got %s (%v), want deferred, message scope: the link is not to blame", o.State, o.Failure)
+		}
+	}
+	w.mustDeliver(transfer("good", connectortest.Bytes([]byte("x"))))
+}
+
+func TestAnOddKeyIsAsGoodAsAnother(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, k := range []string{"", "a\nb", strings.Repeat("k", 1000)} {
+		tr := transfer("odd", connectortest.Bytes([]byte(k)))
+		tr.Key = k
+		w.mustDeliver(tr)
+		w.mustDeliver(tr)
+	}
+	if n := len(w.gw.Taken()); n != 3 {
+		t.Errorf("%d messages arrived, want 3", n)
 	}
 }
 

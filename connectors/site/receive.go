@@ -191,13 +191,15 @@ func (r *receipt) takeLarge(ctx context.Context) (*sitev1.Taken, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err := p.letGo(); err != nil {
+			r.link.log.Warn("site link can't tidy its spool", "err", err)
+		}
+	}()
 	taken, err := r.fill(ctx, p)
 	var refused *mail.Failure
-	if over := err == nil || errors.As(err, &refused) && refused.Final(); over {
+	if err == nil || errors.As(err, &refused) && refused.Final() {
 		p.spoilt = true // nobody will go on with it
-	}
-	if err := p.letGo(); err != nil {
-		r.link.log.Warn("site link can't tidy its spool", "err", err)
 	}
 	return taken, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"backbone/connectors"
@@ -19,7 +20,7 @@ import (
 // offer is the first step of a hand-over, with the content inside when that is small. What the peer would refuse in
 // the envelope is refused here.
 func (l *Link) offer(t *connectors.Transfer, size int64) (*sitev1.Offer, *mail.Failure) {
-	o := &sitev1.Offer{Version: protocol, Key: t.Key, Size: uint64(size), Envelope: packEnvelope(&t.Envelope)}
+	o := &sitev1.Offer{Version: protocol, Key: wireKey(t.Key), Size: uint64(size), Envelope: packEnvelope(&t.Envelope)}
 	if err := checkEnvelope(o.Envelope); err != nil {
 		return nil, protocolFault("the envelope can't go over the site link: " + err.Error())
 	}
@@ -132,10 +133,11 @@ type call struct {
 	ended  chan struct{} // closed when nothing of the call is left
 	alarm  *time.Timer
 	limit  time.Duration
+	log    *slog.Logger
 }
 
 func (l *Link) call(ctx context.Context, s *session) (*call, error) {
-	c := &call{limit: l.cfg.Timeout.D(), ended: make(chan struct{})}
+	c := &call{log: l.log, limit: l.cfg.Timeout.D(), ended: make(chan struct{})}
 	c.ctx, c.end = context.WithCancelCause(ctx)
 	c.alarm = time.AfterFunc(c.limit, func() { c.end(errSilent) })
 	var err error
@@ -187,7 +189,9 @@ func (c *call) receive() (*sitev1.TransferResponse, error) {
 // nothing about the answer.
 func (c *call) finish() {
 	if c.stream.CloseRequest() == nil {
-		c.receive()
+		if m, err := c.receive(); err == nil {
+			c.log.Debug("site link: the peer had more to say", "answer", m)
+		}
 	}
 	c.abandon()
 }

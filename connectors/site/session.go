@@ -25,6 +25,8 @@ const (
 	// A connection that is quiet for pingAfter is asked for a sign of life and given up after pingWait without one.
 	pingAfter = 15 * time.Second
 	pingWait  = 15 * time.Second
+	// answerLimit bounds what a peer may answer in one piece, in octets.
+	answerLimit = 64 << 10
 )
 
 // session is what Hello agreed on, with the way to the peer.
@@ -142,7 +144,7 @@ func (s *sessions) dial() *session {
 			WriteByteTimeout: timeout},
 	}
 	client := sitev1connect.NewSiteLinkClient(&http.Client{Transport: transport, CheckRedirect: refuseRedirect},
-		"https://"+s.link.cfg.Peer, connect.WithReadMaxBytes(envelopeLimit), connect.WithAcceptCompression("gzip", nil, nil))
+		"https://"+s.link.cfg.Peer, connect.WithReadMaxBytes(answerLimit), connect.WithAcceptCompression("gzip", nil, nil))
 	return &session{client: client, transport: transport, trust: t}
 }
 

@@ -65,6 +65,12 @@ func openSpool(dir string, maxCount int, maxBytes int64, maxAge time.Duration) (
 	return s, s.sweep(time.Now())
 }
 
+// partName holds nothing that a peer chose: a hash can't leave the folder.
+func partName(key string, size int64) string {
+	sum := sha256.Sum256([]byte(key))
+	return fmt.Sprintf("%s-%d%s", hex.EncodeToString(sum[:16]), size, partSuffix)
+}
+
 func partSize(name string) (int64, bool) {
 	head, ok := strings.CutSuffix(name, partSuffix)
 	_, digits, found := strings.Cut(head, "-")
@@ -129,8 +135,7 @@ type part struct {
 // claim gives the part for a transfer key, with what has arrived of it before. While another transfer has it, claim
 // waits: that one may be about to finish. The error is a *mail.Failure.
 func (s *spool) claim(ctx context.Context, key string, size int64) (*part, error) {
-	sum := sha256.Sum256([]byte(key))
-	name := fmt.Sprintf("%s-%d%s", hex.EncodeToString(sum[:16]), size, partSuffix)
+	name := partName(key, size)
 	for {
 		busy, err := s.take(name, size)
 		if err != nil {

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -14,7 +15,7 @@ func (l *Link) dialTLS(t *trust) *tls.Config {
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{t.own},
 		NextProtos:   []string{"h2"},
-		ServerName:   l.cfg.PeerSite,
+		ServerName:   cmp.Or(l.cfg.PeerName, l.cfg.PeerSite),
 		// The library's own check knows only the system's authorities; VerifyConnection takes its place, for resumed
 		// connections too.
 		InsecureSkipVerify: true,

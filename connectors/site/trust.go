@@ -2,10 +2,10 @@ package site
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -156,10 +156,7 @@ func load(cfg *Config) (*trust, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.roots, t.name = x509.NewCertPool(), cfg.PeerName
-		if t.name == "" {
-			t.name = cfg.PeerSite
-		}
+		t.roots, t.name = x509.NewCertPool(), cmp.Or(cfg.PeerName, cfg.PeerSite)
 		for _, c := range certs {
 			t.roots.AddCert(c)
 		}
@@ -190,7 +187,7 @@ func readCertificates(key, file string) ([]*x509.Certificate, error) {
 		out = append(out, c)
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("%s: %w", key, errors.New(file+" holds no PEM certificate"))
+		return nil, fmt.Errorf("%s: %s holds no PEM certificate", key, file)
 	}
 	return out, nil
 }

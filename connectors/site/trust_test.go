@@ -245,6 +245,7 @@ func TestLinksShareAnAddressAndAreToldApartByCertificate(t *testing.T) {
 	if o := c.Connectors[0].Deliver(t.Context(), tr)[0]; o.State != mail.Delivered {
 		t.Fatalf("SITEC: %s (%v)", o.State, o.Failure)
 	}
+	w.stopA()
 	got := gw.Taken()
 	if len(got) != 2 {
 		t.Fatalf("%d messages, want one of each site: keys are a site's own", len(got))

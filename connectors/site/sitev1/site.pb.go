@@ -8,8 +8,8 @@
 //
 // Both sites hold the other's certificate; who calls is known from that and never from what a message says. A caller
 // says Hello once per connection or so, then hands over messages with Transfer, many at once. Fields and calls may be
-// added within a version; capabilities tell which calls and fields a peer understands. Times are microseconds since
-// 1970-01-01 00:00 UTC; 0 means not given.
+// added within a version: an older site skips a field that it does not know, and answers UNIMPLEMENTED to a call. Times
+// are microseconds since 1970-01-01 00:00 UTC; 0 means not given.
 
 package sitev1
 
@@ -194,8 +194,7 @@ type HelloRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	MinVersion    uint32                 `protobuf:"varint,1,opt,name=min_version,json=minVersion,proto3" json:"min_version,omitempty"`
 	MaxVersion    uint32                 `protobuf:"varint,2,opt,name=max_version,json=maxVersion,proto3" json:"max_version,omitempty"`
-	Site          string                 `protobuf:"bytes,3,opt,name=site,proto3" json:"site,omitempty"`
-	Capabilities  []string               `protobuf:"bytes,4,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
+	Site          string                 `protobuf:"bytes,3,opt,name=site,proto3" json:"site,omitempty"` // the caller's name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -251,20 +250,12 @@ func (x *HelloRequest) GetSite() string {
 	return ""
 }
 
-func (x *HelloRequest) GetCapabilities() []string {
-	if x != nil {
-		return x.Capabilities
-	}
-	return nil
-}
-
 type HelloResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // the highest that both speak
-	Site          string                 `protobuf:"bytes,2,opt,name=site,proto3" json:"site,omitempty"`
-	Capabilities  []string               `protobuf:"bytes,3,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
-	MaxSize       uint64                 `protobuf:"varint,4,opt,name=max_size,json=maxSize,proto3" json:"max_size,omitempty"`                // largest content in octets; 0: not known beforehand
-	MaxTransfers  uint32                 `protobuf:"varint,5,opt,name=max_transfers,json=maxTransfers,proto3" json:"max_transfers,omitempty"` // that the answering site deals with at once; 0: not told
+	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`                               // the highest that both speak
+	Site          string                 `protobuf:"bytes,2,opt,name=site,proto3" json:"site,omitempty"`                                      // the answering site's name
+	MaxSize       uint64                 `protobuf:"varint,3,opt,name=max_size,json=maxSize,proto3" json:"max_size,omitempty"`                // largest content in octets; 0: not known beforehand
+	MaxTransfers  uint32                 `protobuf:"varint,4,opt,name=max_transfers,json=maxTransfers,proto3" json:"max_transfers,omitempty"` // that the answering site deals with at once; 0: not told
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -311,13 +302,6 @@ func (x *HelloResponse) GetSite() string {
 		return x.Site
 	}
 	return ""
-}
-
-func (x *HelloResponse) GetCapabilities() []string {
-	if x != nil {
-		return x.Capabilities
-	}
-	return nil
 }
 
 func (x *HelloResponse) GetMaxSize() uint64 {
@@ -1367,20 +1351,18 @@ var File_backbone_site_v1_site_proto protoreflect.FileDescriptor
 
 const file_backbone_site_v1_site_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbackbone/site/v1/site.proto\x12\x10backbone.site.v1\"\x88\x01\n" +
+	"\x1bbackbone/site/v1/site.proto\x12\x10backbone.site.v1\"d\n" +
 	"\fHelloRequest\x12\x1f\n" +
 	"\vmin_version\x18\x01 \x01(\rR\n" +
 	"minVersion\x12\x1f\n" +
 	"\vmax_version\x18\x02 \x01(\rR\n" +
 	"maxVersion\x12\x12\n" +
-	"\x04site\x18\x03 \x01(\tR\x04site\x12\"\n" +
-	"\fcapabilities\x18\x04 \x03(\tR\fcapabilities\"\xa1\x01\n" +
+	"\x04site\x18\x03 \x01(\tR\x04site\"}\n" +
 	"\rHelloResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
-	"\x04site\x18\x02 \x01(\tR\x04site\x12\"\n" +
-	"\fcapabilities\x18\x03 \x03(\tR\fcapabilities\x12\x19\n" +
-	"\bmax_size\x18\x04 \x01(\x04R\amaxSize\x12#\n" +
-	"\rmax_transfers\x18\x05 \x01(\rR\fmaxTransfers\"\r\n" +
+	"\x04site\x18\x02 \x01(\tR\x04site\x12\x19\n" +
+	"\bmax_size\x18\x03 \x01(\x04R\amaxSize\x12#\n" +
+	"\rmax_transfers\x18\x04 \x01(\rR\fmaxTransfers\"\r\n" +
 	"\vPingRequest\" \n" +
 	"\fPingResponse\x12\x10\n" +
 	"\x03now\x18\x01 \x01(\x03R\x03now\"\xa6\x01\n" +

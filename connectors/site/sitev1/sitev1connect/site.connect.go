@@ -6,8 +6,8 @@
 //
 // Both sites hold the other's certificate; who calls is known from that and never from what a message says. A caller
 // says Hello once per connection or so, then hands over messages with Transfer, many at once. Fields and calls may be
-// added within a version; capabilities tell which calls and fields a peer understands. Times are microseconds since
-// 1970-01-01 00:00 UTC; 0 means not given.
+// added within a version: an older site skips a field that it does not know, and answers UNIMPLEMENTED to a call. Times
+// are microseconds since 1970-01-01 00:00 UTC; 0 means not given.
 package sitev1connect
 
 import (
