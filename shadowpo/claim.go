@@ -2,6 +2,7 @@ package shadowpo
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ type claim struct {
 	name     string // NAME.MSG as the writer called it
 	token    string // unique for ever: the key of its messages
 	side     bool   // NAME.BSX is there
+	sideHash string // of the side file, as the journal has it; "" for none
 	repeated bool   // an earlier run may have handed over some of it
 	info     fs.FileInfo
 
@@ -40,7 +42,13 @@ func (w *watch) claim(files []fs.FileInfo, sides map[string]string) (list []*cla
 			again = earlier(again, giveUp)
 			continue
 		}
-		list = append(list, &claim{name: i.Name(), token: rand.Text(), info: i, taken: map[int]bool{}})
+		c := &claim{name: i.Name(), token: rand.Text(), info: i, taken: map[int]bool{}}
+		if stem, _ := splitName(c.name); sides[stem] != "" {
+			if c.sideHash, err = hashSide(w.tree.Folder(submitDir), sides[stem]); err != nil {
+				w.drop.log.Warn("side file cannot be read", "file", printable(sides[stem]), "err", err)
+			}
+		}
+		list = append(list, c)
 	}
 	if len(list) == 0 {
 		return nil, again, nil
@@ -51,12 +59,11 @@ func (w *watch) claim(files []fs.FileInfo, sides map[string]string) (list []*cla
 	submit := w.tree.Folder(submitDir)
 	claimed := list[:0]
 	for _, c := range list {
-		stem, _ := splitName(c.name)
-		if side, ok := sides[stem]; ok {
+		if stem, _ := splitName(c.name); c.sideHash != "" {
 			// The side file goes first: a message never appears as claimed without it.
-			err := submit.Rename(side, submit, c.sideBusy())
+			err := submit.Rename(sides[stem], submit, c.sideBusy())
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				w.drop.log.Warn("side file cannot be claimed", "file", printable(side), "err", err)
+				w.drop.log.Warn("side file cannot be claimed", "file", printable(c.name), "err", err)
 				continue
 			}
 			c.side = err == nil
@@ -212,13 +219,46 @@ func (w *watch) adopt(list []fs.FileInfo, names map[string]bool) error {
 			continue
 		}
 		c := &claim{name: withExt(i.Name(), extMessage), repeated: true, info: i, taken: map[int]bool{}}
-		c.side = names[c.sideBusy()]
-		if c.token = w.claims.token[c.name]; c.token == "" {
+		if known, ok := w.claims.known[c.name]; ok {
+			c.token, c.sideHash = known.token, known.sideHash
+		} else {
 			// Nobody of ours claimed it, or the journal is lost: a new token is all there is.
 			c.token, c.repeated = rand.Text(), false
 			fresh = append(fresh, c)
 		}
+		if err := w.adoptSide(c, names); err != nil {
+			return err
+		}
 		w.open = append(w.open, c)
 	}
 	return w.claims.add(fresh)
+}
+
+// adoptSide finds the side file of a claim that an earlier run made. After a power failure it can lie under its first
+// name still: the journal knows its contents, so that a new one of that name is not taken for it.
+func (w *watch) adoptSide(c *claim, names map[string]bool) error {
+	if c.side = names[c.sideBusy()]; c.side || c.sideHash == "" {
+		return nil
+	}
+	submit := w.tree.Folder(submitDir)
+	name := withExt(c.name, extSide)
+	if !names[name] {
+		return nil
+	}
+	if sum, err := hashSide(submit, name); err != nil || sum != c.sideHash {
+		return nil
+	}
+	err := submit.Rename(name, submit, c.sideBusy())
+	c.side = err == nil
+	delete(names, name)
+	return ignoreMissing(err)
+}
+
+// hashSide is the hash of a side file, whatever is in it.
+func hashSide(f folder, name string) (string, error) {
+	b, err := readBounded(f, name)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(b)), nil
 }

@@ -1,6 +1,7 @@
 package shadowpo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -14,8 +15,11 @@ import (
 type claims struct {
 	f     file
 	size  int64
-	token map[string]string // by NAME.MSG, of what was there at start
+	known map[string]claimed // by NAME.MSG, as it was at start
 }
+
+// claimed is what the journal knows of a claim.
+type claimed struct{ token, sideHash string }
 
 const claimsFile = "CLAIMS"
 
@@ -27,7 +31,7 @@ func openClaims(state folder) (*claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &claims{f: f, token: map[string]string{}}
+	c := &claims{f: f, known: map[string]claimed{}}
 	lines, good, err := readJournal(f)
 	if err == nil {
 		err = f.Truncate(good) // a line torn by a crash: its file was never renamed
@@ -40,9 +44,10 @@ func openClaims(state folder) (*claims, error) {
 	}
 	c.size = good
 	for _, l := range lines {
-		token, name, _ := strings.Cut(l, " ")
+		token, rest, _ := strings.Cut(l, " ")
+		sideHash, name, _ := strings.Cut(rest, " ")
 		if name, err := strconv.Unquote(name); err == nil {
-			c.token[name] = token
+			c.known[name] = claimed{token, strings.Trim(sideHash, "-")}
 		}
 	}
 	return c, nil
@@ -54,7 +59,7 @@ func (c *claims) add(list []*claim) error {
 	}
 	var b strings.Builder
 	for _, cl := range list {
-		b.WriteString(journalLine(cl.token + " " + strconv.Quote(cl.name)))
+		b.WriteString(journalLine(cl.token + " " + cmp.Or(cl.sideHash, "-") + " " + strconv.Quote(cl.name)))
 	}
 	n, err := io.WriteString(c.f, b.String())
 	c.size += int64(n)

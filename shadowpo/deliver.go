@@ -38,8 +38,8 @@ type Delivery struct {
 	Duplicate bool   // the key was delivered before: nothing was written
 }
 
-// Deliver puts a file into the deliver folder. Nil means that it is there, whole and durable, and that this key will
-// never be there again. An error is a classified *mail.Failure, or what Write returned; the key may be delivered
+// Deliver puts a file into the deliver folder. Nil means that it is there, whole, and will be there after a power
+// failure (if not by itself, then when the drop is opened again), and that this key will never be there again. An error is a classified *mail.Failure, or what Write returned; the key may be delivered
 // again then, also when it had been delivered after all. ctx ends the wait for others, not the step that is being
 // taken.
 func (d *Drop) Deliver(ctx context.Context, o Outbound) (Delivery, error) {
@@ -210,7 +210,12 @@ func (o *outbound) broke(s *session, err error) error {
 // commit is the one goroutine that makes intents durable: it takes whatever waits, so that deliveries at the same time
 // share the syncs of folder and journal, and one alone waits for nobody.
 func (o *outbound) commit() {
-	for in := range o.intents {
+	var dirty *session
+	for {
+		in, ok := o.await(&dirty)
+		if !ok {
+			return
+		}
 		batch := []*intent{in}
 		for idle := 0; idle < 50 && len(batch) < 256; {
 			select {
@@ -225,6 +230,7 @@ func (o *outbound) commit() {
 				runtime.Gosched() // callers that are about to arrive save a round of syncs
 			}
 		}
+		dirty = batch[len(batch)-1].session
 		for len(batch) > 0 {
 			s := batch[0].session
 			n := 1
@@ -235,6 +241,26 @@ func (o *outbound) commit() {
 			batch = batch[n:]
 		}
 	}
+}
+
+// await is the next intent. Before it has to wait for one, it syncs the names that the last batch made appear: under
+// load the next batch does that, and nothing is lost until then, since the journal knows them.
+func (o *outbound) await(dirty **session) (*intent, bool) {
+	select {
+	case in, ok := <-o.intents:
+		if ok {
+			return in, true
+		}
+	default:
+	}
+	if s := *dirty; s != nil {
+		if err := s.deliver.Sync(); err != nil {
+			o.drop.log.Warn("deliver folder cannot be synced", "err", o.broke(s, err))
+		}
+		*dirty = nil
+	}
+	in, ok := <-o.intents
+	return in, ok
 }
 
 // commitTo is the order that makes a delivery happen once: contents (synced by their writer) and their .WRT names,
@@ -260,12 +286,8 @@ func (o *outbound) commitTo(s *session, batch []*intent) {
 	for i, in := range batch {
 		errs[i] = s.publish(in.name)
 	}
-	err = s.deliver.Sync()
-	if err != nil {
-		err = o.broke(s, err)
-	}
 	for i, in := range batch {
-		in.result <- errors.Join(errs[i], err)
+		in.result <- errs[i]
 	}
 }
 
@@ -346,7 +368,11 @@ func (s *session) recover() error {
 			if errors.Is(err, fs.ErrExist) {
 				err = nil // a foreign file of this name: the key's next delivery tries again
 			}
-		case ext == extWriting, ext == extSideWrit && !names[stem+extWriting]:
+		case ext == extSideWrit && intended[n] && names[stem+extWriting]:
+			// goes with it
+		case ext == extSideWrit && intended[n] && names[stem+extMessage]:
+			err = s.deliver.Rename(i.Name(), s.deliver, stem+extSide)
+		case ext == extWriting, ext == extSideWrit:
 			err = ignoreMissing(s.deliver.Remove(i.Name()))
 		case ext == extSide && !names[stem+extMessage] && !names[stem+extWriting] && intended[n]:
 			err = ignoreMissing(s.deliver.Remove(i.Name())) // the agent took the message and left what it does not know

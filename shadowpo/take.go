@@ -230,6 +230,15 @@ func (w *watch) side(c *claim, h io.ReaderAt) (Side, []mail.Note) {
 }
 
 func readSide(f folder, name string) (Side, error) {
+	b, err := readBounded(f, name)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSide(b)
+}
+
+// readBounded reads a file that may be anything, as far as a side file can go.
+func readBounded(f folder, name string) ([]byte, error) {
 	i, err := f.Lstat(name)
 	if err != nil {
 		return nil, err
@@ -242,11 +251,7 @@ func readSide(f folder, name string) (Side, error) {
 		return nil, err
 	}
 	defer h.Close()
-	b, err := io.ReadAll(io.LimitReader(h, maxSide+1))
-	if err != nil {
-		return nil, err
-	}
-	return ParseSide(b)
+	return io.ReadAll(io.LimitReader(h, maxSide+1))
 }
 
 // external opens a file that XTEXT or XATTACH names, in submit and nowhere else.
