@@ -45,7 +45,8 @@ type layout struct {
 	cut    bool // the end is missing
 }
 
-// readLayout passes once over a message. errSyntax is the message's mistake; any other error is the reader's.
+// readLayout passes once over a message. errSyntax is the message's mistake, and the layout then has its header, as far as
+// that could be read; any other error is the reader's.
 func readLayout(content mail.Content, embeddedText bool) (*layout, error) {
 	src, err := content.Open()
 	if err != nil {
@@ -53,24 +54,25 @@ func readLayout(content mail.Content, embeddedText bool) (*layout, error) {
 	}
 	defer src.Close()
 	counted := &counter{r: src}
+	l := &layout{}
 	pr, err := newPartReader(counted, embeddedText)
 	if err != nil {
-		return nil, err
+		return l, err
 	}
-	l := &layout{header: pr.header}
+	l.header = pr.header
 	for {
 		p, err := pr.next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return l, err
 		}
 		lf := describe(p)
 		hash := sha256.New()
 		if lf.role != asHeader {
 			if lf.size, err = io.Copy(hash, p.body()); err != nil {
-				return nil, pr.src.check(err, p.typ)
+				return l, pr.src.check(err, p.typ)
 			}
 		}
 		lf.sum = hex.EncodeToString(hash.Sum(nil))

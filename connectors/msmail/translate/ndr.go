@@ -27,7 +27,7 @@ var codes = []struct {
 	{2, "5.1.1", "The message was addressed to unknown addresses."},               // Q127919
 	{3, "5.4.6", "The message has passed more post offices than is allowed."},     // Q147471
 	{4, "5.4.6", "The message was going round in a circle between post offices."}, // Q128627
-	{5, "5.4.7", "The retry count was exceeded sending to the post office."},      // Q119884
+	{5, "5.4.7", "The retry count was exceeded sending the message on."},          // Q119884
 	{7, "5.1.1", "The group that the message was addressed to no longer exists."}, // Q117895
 	{8, "5.2.2", "The mailbag could not be opened for a long time."},              // Q163020
 	{9, "5.3.4", "The message exceeds the maximum size."},                         // Q131852

@@ -53,7 +53,7 @@ func (p *PostOffice) Out(env *mail.Envelope, content mail.Content, book connecto
 	o := &outbound{po: p, env: env, content: content, book: book, msg: &mmff.Message{LineEnd: p.lineEnd()},
 		embeddedText: p.EmbeddedText || env.Kind == mail.KindReport} // a report's original is shown as text
 	err := o.translate()
-	if errors.Is(err, errSyntax) && o.embeddedText {
+	if errors.Is(err, errSyntax) && o.embeddedText && o.layout.header.Len() > 0 {
 		o.notes, o.side, o.embeddedText = nil, nil, false
 		err = o.translate()
 	}
@@ -423,11 +423,10 @@ func (o *outbound) sideLines() {
 
 // opaque carries a message that can't be taken apart as one attachment, with a notice that says so.
 func (o *outbound) opaque(why error) error {
-	o.notes, o.side, o.layout = nil, nil, &layout{}
+	o.notes, o.side = nil, nil
 	o.note("content", mail.NoteChanged, "carried as one attachment, because it can't be converted: %v", why)
-	h := o.headerOnly()
-	o.files = &files{content: o.content}
-	o.envelope(h)
+	o.files = &files{}
+	o.envelope(o.layout.header)
 	if o.msg.Subject == "" {
 		o.msg.Subject = shown(o.env.Subject)
 	}
@@ -442,20 +441,6 @@ func (o *outbound) opaque(why error) error {
 	o.msg.Text = m.content
 	o.msg.Attachments = []mmff.Attachment{{Name: "MESSAGE.EML", Content: o.content}}
 	return nil
-}
-
-// headerOnly is what can be read of the header of a message whose body can't be, else an empty one.
-func (o *outbound) headerOnly() message.Header {
-	src, err := o.content.Open()
-	if err != nil {
-		return message.Header{} // reading the attachment will meet the same error, and report it
-	}
-	defer src.Close()
-	pr, err := newPartReader(src, false)
-	if err != nil {
-		return message.Header{}
-	}
-	return pr.header
 }
 
 // heading shows the author by name and who else got the message, for post offices that ask for it.
