@@ -1,0 +1,382 @@
+package mixer
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"mime"
+	"mime/quotedprintable"
+	netmail "net/mail"
+	"strings"
+	"time"
+
+	"backbone/connectors/x400/p22"
+	"backbone/gateway/address"
+	"backbone/gateway/mail"
+)
+
+// Facts are what the transfer envelope says and a message's header is to show (RFC 2156 5.3).
+type Facts struct {
+	MTSIdentifier string
+	ContentType   string
+	Originator    address.ORAddress
+	Recipients    []address.ORAddress // of which the originator wants each other one to know
+	Trace         []string            // X400-Received, newest first
+	Submitted     time.Time           // for a message without a date of its own
+	Extra         [][2]string         // further fields: Priority, Deferred-Delivery and the like
+}
+
+// FromIPM writes an interpersonal message as RFC 5322 with MIME.
+func (m *Mapper) FromIPM(w io.Writer, ipm *p22.IPM, f Facts) error {
+	return m.fromIPM(w, ipm, &f, 0)
+}
+
+func (m *Mapper) fromIPM(w io.Writer, ipm *p22.IPM, f *Facts, depth int) error {
+	b := &builder{}
+	seen := m.header(b, &ipm.Heading)
+	for _, field := range ipm.Fields(p22.HeaderFields) {
+		b.verbatim(field, seen)
+	}
+	if f != nil {
+		if !seen["date"] && !f.Submitted.IsZero() {
+			b.field("Date", f.Submitted.UTC().Format(time.RFC1123Z))
+		}
+		for _, t := range f.Trace {
+			b.field("X400-Received", t)
+		}
+		b.field("X400-MTS-Identifier", f.MTSIdentifier)
+		b.field("X400-Originator", f.Originator.MIXER())
+		var all []string
+		for _, or := range f.Recipients {
+			all = append(all, or.MIXER())
+		}
+		b.field("X400-Recipients", strings.Join(all, ",\r\n "))
+		b.field("X400-Content-Type", f.ContentType)
+		for _, x := range f.Extra {
+			b.field(x[0], x[1])
+		}
+	}
+	var lost []string
+	for _, x := range ipm.Extensions {
+		if x.Type != p22.HeaderFields && x.Type != p22.PartFields {
+			lost = append(lost, string(x.Type))
+		}
+	}
+	if len(lost) > 0 {
+		b.field("Discarded-X400-IPMS-Extensions", strings.Join(lost, ", "))
+		m.Note(mail.Note{Field: "heading extensions", Action: mail.NoteLost, Detail: strings.Join(lost, ", ")})
+	}
+	b.field("MIME-Version", "1.0")
+	if _, err := w.Write(b.Bytes()); err != nil {
+		return err
+	}
+	return m.body(w, ipm, depth)
+}
+
+// body writes what follows the message's own fields: the part itself when there is one, else a multipart.
+func (m *Mapper) body(w io.Writer, ipm *p22.IPM, depth int) error {
+	fields := ipm.Fields(p22.PartFields)
+	if len(ipm.Body) != len(fields) {
+		fields = nil // another gateway took parts out, or put some in
+	}
+	fieldsOf := func(i int) string {
+		if i < len(fields) {
+			return fields[i]
+		}
+		return ""
+	}
+	if len(ipm.Body) == 1 {
+		return m.part(w, ipm.Body[0], fieldsOf(0), depth)
+	}
+	boundary := "=_" + digest(fmt.Sprintf("%s %d %s", ipm.This.Local, depth, ipm.Subject))
+	if len(ipm.Body) == 0 {
+		_, err := io.WriteString(w, "Content-Type: text/plain; charset=us-ascii\r\n\r\n")
+		return err
+	}
+	if _, err := fmt.Fprintf(w, "Content-Type: multipart/mixed; boundary=\"%s\"\r\n\r\n", boundary); err != nil {
+		return err
+	}
+	for i, p := range ipm.Body {
+		if _, err := fmt.Fprintf(w, "--%s\r\n", boundary); err != nil {
+			return err
+		}
+		if err := m.part(w, p, fieldsOf(i), depth); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, "\r\n"); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "--%s--\r\n", boundary)
+	return err
+}
+
+// part writes one body part: its fields, an empty line, its octets.
+func (m *Mapper) part(w io.Writer, p p22.BodyPart, fields string, depth int) error {
+	switch p.Kind {
+	case p22.IA5, p22.GeneralText, p22.Teletex:
+		return m.textPart(w, p, fields)
+	case p22.Message:
+		if p.Message == nil || depth >= maxDepth {
+			return m.octetsPart(w, p, fields)
+		}
+		if _, err := io.WriteString(w, "Content-Type: message/rfc822\r\n\r\n"); err != nil {
+			return err
+		}
+		return m.fromIPM(w, p.Message, nil, depth+1)
+	}
+	return m.octetsPart(w, p, fields)
+}
+
+func (m *Mapper) textPart(w io.Writer, p p22.BodyPart, fields string) error {
+	text := textOf(p)
+	b := &builder{}
+	name := "us-ascii"
+	b.partFields(fields)
+	out := []byte(text)
+	if b.contentType != "" {
+		_, params, err := mime.ParseMediaType(b.contentType)
+		want := strings.ToLower(params["charset"])
+		code := charset(want)
+		encoded, encErr := out, error(nil)
+		if code != nil {
+			encoded, encErr = code.NewEncoder().Bytes(out)
+		}
+		fits := code != nil || want == "utf-8" || ascii(out)
+		if err == nil && encErr == nil && fits && strings.HasPrefix(strings.ToLower(b.contentType), "text/plain") {
+			out = encoded
+		} else {
+			b.drop("Content-Type")
+		}
+	}
+	if b.contentType == "" {
+		if !ascii(out) {
+			name = "utf-8"
+		}
+		b.field("Content-Type", "text/plain; charset="+name)
+	}
+	if plainLines(out) {
+		b.field("Content-Transfer-Encoding", "7bit")
+		b.WriteString("\r\n")
+		b.Write(out)
+		_, err := w.Write(b.Bytes())
+		return err
+	}
+	if bareLineEnds(out) {
+		return m.base64Part(w, b, func(w io.Writer) error { _, err := w.Write(out); return err })
+	}
+	b.field("Content-Transfer-Encoding", "quoted-printable")
+	b.WriteString("\r\n")
+	q := quotedprintable.NewWriter(b)
+	if _, err := q.Write(out); err != nil {
+		return err
+	}
+	if err := q.Close(); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// plainLines tells text that needs no encoding: CRLF lines of at most 998 octets of printable ASCII (RFC 2045 2.7).
+func plainLines(b []byte) bool {
+	if bareLineEnds(b) {
+		return false
+	}
+	for _, line := range bytes.Split(b, []byte("\r\n")) {
+		if len(line) > 998 {
+			return false
+		}
+		for _, c := range line {
+			if c >= 0x7f || (c < ' ' && c != '\t' && c != '\f') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func bareLineEnds(b []byte) bool {
+	n := bytes.Count(b, []byte("\r\n"))
+	return bytes.Count(b, []byte("\r")) != n || bytes.Count(b, []byte("\n")) != n
+}
+
+// octetsPart writes what is no text.
+func (m *Mapper) octetsPart(w io.Writer, p p22.BodyPart, fields string) error {
+	b := &builder{}
+	octets := func(w io.Writer) error {
+		for _, d := range p.Data {
+			if err := d.WriteOctets(w); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	switch p.Kind {
+	case p22.File, p22.Bilateral:
+		b.partFields(fields)
+		if b.contentType == "" {
+			disposition := "attachment"
+			if p.Filename != "" {
+				disposition = mime.FormatMediaType("attachment", map[string]string{"filename": p.Filename})
+			}
+			b.field("Content-Type", "application/octet-stream")
+			b.field("Content-Disposition", disposition)
+			b.field("Content-Description", encodeWords(p.Description))
+		}
+	default:
+		m.Note(mail.Note{Field: "body part " + p.Type, Action: mail.NoteChanged, Detail: "of a type without a counterpart: it goes as encoded"})
+		b.field("Content-Type", `application/x400-bp; bp-type="`+p.Type+`"`) // RFC 2157 3.2
+		octets = func(w io.Writer) error { _, err := w.Write(p.Raw); return err }
+	}
+	return m.base64Part(w, b, octets)
+}
+
+// base64Part writes b's fields, then what octets writes in base64.
+func (m *Mapper) base64Part(w io.Writer, b *builder, octets func(io.Writer) error) error {
+	b.field("Content-Transfer-Encoding", "base64")
+	b.WriteString("\r\n")
+	if _, err := w.Write(b.Bytes()); err != nil {
+		return err
+	}
+	e := base64.NewEncoder(base64.StdEncoding, &lines{w: w})
+	if err := octets(e); err != nil {
+		return err
+	}
+	return e.Close()
+}
+
+// lines breaks what it is given into lines of 76 characters.
+type lines struct {
+	w  io.Writer
+	at int
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	n := len(b)
+	for len(b) > 0 {
+		if l.at == 76 {
+			if _, err := io.WriteString(l.w, "\r\n"); err != nil {
+				return 0, err
+			}
+			l.at = 0
+		}
+		k := min(76-l.at, len(b))
+		if _, err := l.w.Write(b[:k]); err != nil {
+			return 0, err
+		}
+		l.at += k
+		b = b[k:]
+	}
+	return n, nil
+}
+
+// header writes the fields that a heading has, and tells which it wrote.
+func (m *Mapper) header(b *builder, h *p22.Heading) map[string]bool {
+	from, sender := h.Originator, (*p22.ORDescriptor)(nil)
+	author := []p22.ORDescriptor{}
+	if len(h.Authorizing) > 0 {
+		author, sender = h.Authorizing, from
+	} else if from != nil {
+		author = append(author, *from)
+	}
+	list := func(name string, all []p22.ORDescriptor) {
+		var out []string
+		for _, d := range all {
+			if s := m.mailbox(d); s != "" {
+				out = append(out, s)
+			}
+		}
+		b.field(name, strings.Join(out, ",\r\n "))
+	}
+	specifiers := func(name string, all []p22.RecipientSpecifier) {
+		var d []p22.ORDescriptor
+		for _, r := range all {
+			d = append(d, r.ORDescriptor)
+		}
+		list(name, d)
+	}
+	list("From", author)
+	if sender != nil && (len(author) != 1 || m.mailbox(author[0]) != m.mailbox(*sender)) {
+		list("Sender", []p22.ORDescriptor{*sender})
+	}
+	specifiers("To", h.Primary)
+	specifiers("Cc", h.Copy)
+	specifiers("Bcc", h.Blind)
+	list("Reply-To", h.ReplyTo)
+	if p22.SubjectFits(h.Subject) {
+		b.field("Subject", encodeWords(h.Subject))
+	}
+	if h.This.Local != "" && h.This.Local != "none" {
+		b.field("Message-ID", messageID(h.This))
+	}
+	if h.RepliedTo != nil {
+		b.field("In-Reply-To", messageID(*h.RepliedTo))
+	}
+	b.field("References", identifierList(h.Related))
+	b.field("Obsoletes", identifierList(h.Obsoleted))
+	if !h.Expiry.IsZero() {
+		b.field("Expiry-Date", h.Expiry.Format(time.RFC1123Z))
+	}
+	if !h.Reply.IsZero() {
+		b.field("Reply-By", h.Reply.Format(time.RFC1123Z))
+	}
+	switch h.Importance {
+	case p22.ImportanceHigh:
+		b.field("Importance", "high")
+	case p22.ImportanceLow:
+		b.field("Importance", "low")
+	}
+	b.field("Sensitivity", map[int64]string{p22.Personal: "Personal", p22.Private: "Private", p22.CompanyConfidential: "Company-Confidential"}[h.Sensitivity])
+	if h.AutoForwarded {
+		b.field("Autoforwarded", "TRUE")
+	}
+	kept := h.Fields(p22.HeaderFields)
+	for _, r := range h.Primary {
+		if r.Notify.Has(p22.NotifyReceipt) && h.Originator != nil && !mentions(kept, "disposition-notification-to") {
+			list("Disposition-Notification-To", []p22.ORDescriptor{*h.Originator})
+			break
+		}
+	}
+	// What goes along beside is more exact than what was mapped.
+	for _, name := range []string{"Message-ID", "In-Reply-To", "References", "Subject", "From", "To", "Cc", "Sender", "Reply-To"} {
+		if mentions(kept, strings.ToLower(name)) {
+			b.drop(name)
+		}
+	}
+	return b.names()
+}
+
+func mentions(fields []string, name string) bool {
+	for _, f := range fields {
+		if len(f) > len(name) && strings.EqualFold(f[:len(name)], name) && f[len(name)] == ':' {
+			return true
+		}
+	}
+	return false
+}
+
+func identifierList(all []p22.IPMID) string {
+	var out []string
+	for _, id := range all {
+		out = append(out, messageID(id))
+	}
+	return strings.Join(out, "\r\n ")
+}
+
+// mailbox is a descriptor as a header field has it; a name without an address becomes an empty group (RFC 2156 5.3.7).
+func (m *Mapper) mailbox(d p22.ORDescriptor) string {
+	name := clean(d.FreeForm)
+	if d.Name == nil {
+		if name == "" {
+			return ""
+		}
+		return strings.TrimSuffix((&netmail.Address{Name: name, Address: "x@x"}).String(), " <x@x>") + ":;"
+	}
+	a := m.Native(d.Name.Address)
+	if name == "" {
+		name = clean(m.Book.Name(a))
+	}
+	return (&netmail.Address{Name: name, Address: m.Mailbox(a)}).String()
+}
