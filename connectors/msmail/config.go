@@ -112,9 +112,9 @@ func (c *Config) Check() []connectors.Problem {
 		}
 		if first, ok := seen[name.String()]; ok {
 			add(key+"address", "%s is postoffice[%d] already", name, first)
-		} else {
-			seen[name.String()] = i
+			continue
 		}
+		seen[name.String()] = i
 		switch drop := c.drop(po); {
 		case c.Dir == "" && po.Dir == "":
 			add(key+"dir", "no folder: write dir here, or dir of the section for all post offices")
