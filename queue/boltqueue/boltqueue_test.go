@@ -2,6 +2,7 @@ package boltqueue
 
 import (
 	"errors"
+	"path/filepath"
 	"testing"
 
 	"backbone/queue"
@@ -27,7 +28,9 @@ func (s *Store) kill() error {
 
 func fixture(t testing.TB, o Options) *queuetest.Fixture {
 	t.Helper()
-	o.Dir = t.TempDir()
+	if o.Dir == "" {
+		o.Dir = filepath.Join(fastDir(t), "queue")
+	}
 	var s *Store
 	f := &queuetest.Fixture{}
 	f.Open = func() (queue.Store, error) {
@@ -44,7 +47,7 @@ func fixture(t testing.TB, o Options) *queuetest.Fixture {
 }
 
 func TestConformance(t *testing.T) {
-	queuetest.Run(t, func(t testing.TB) *queuetest.Fixture { return fixture(t, Options{}) })
+	queuetest.Run(t, func(t testing.TB) *queuetest.Fixture { return fixture(t, Options{Dir: t.TempDir()}) })
 }
 
 // TestModel has segments small enough to fill, and checkpoints often enough to fall between any two steps.

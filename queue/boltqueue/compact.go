@@ -44,7 +44,7 @@ func (s *Store) Compact(ctx context.Context) error {
 }
 
 func (s *Store) copyIndex(path string) (*index, error) {
-	db, err := openBolt(path)
+	db, err := openBolt(path, s.o.lockWait)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package boltqueue
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -14,12 +15,21 @@ import (
 // start opens the index and brings the store to where it was.
 func (s *Store) start() error {
 	path := filepath.Join(s.o.Dir, "index.db")
-	if s.o.salvage {
-		if err := setAside(path); err != nil {
+	if err := s.findSegments(); err != nil {
+		return err
+	}
+	st, err := os.Stat(path)
+	switch {
+	case err != nil && !gone(err):
+		return err
+	case s.o.salvage:
+		if err := setAside(path, s.o.lockWait); err != nil {
 			return err
 		}
+	case (err != nil || st.Size() == 0) && len(s.log.sizes) > 0:
+		return fmt.Errorf("the index is gone but there is a log: %s", salvageHint)
 	}
-	db, err := openBolt(path)
+	db, err := openBolt(path, s.o.lockWait)
 	if err != nil {
 		return err
 	}
@@ -39,15 +49,9 @@ func (s *Store) recover(db *bolt.DB) (err error) {
 			err = fmt.Errorf("index damaged (%v): %s", p, salvageHint)
 		}
 	}()
-	if err := s.findSegments(); err != nil {
-		return err
-	}
 	fresh, clean, err := inspect(db)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case fresh && len(s.log.sizes) > 0 && !s.o.salvage:
-		return fmt.Errorf("the index is gone but there is a log: %s", salvageHint)
 	}
 	if s.x, err = newIndex(db); err != nil {
 		return err
@@ -86,23 +90,13 @@ func (s *Store) recover(db *bolt.DB) (err error) {
 	return nil
 }
 
-// inspect tells a new index from one that was closed and one that was not; the pages of the last are verified.
+// inspect tells a new index from one that was closed and one that was not.
 func inspect(db *bolt.DB) (fresh, clean bool, err error) {
 	err = db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket([]byte("meta"))
-		if fresh = meta == nil; fresh {
-			return nil
-		}
-		v := meta.Get([]byte("clean"))
-		if clean = len(v) == 1 && v[0] == 1; clean {
-			return nil
-		}
-		var bad []error
-		for e := range tx.Check() {
-			bad = append(bad, e)
-		}
-		if len(bad) > 0 {
-			return fmt.Errorf("index damaged (%d faults, the first: %w): %s", len(bad), bad[0], salvageHint)
+		if fresh = meta == nil; !fresh {
+			v := meta.Get([]byte("clean"))
+			clean = len(v) == 1 && v[0] == 1
 		}
 		return nil
 	})

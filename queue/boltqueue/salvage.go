@@ -47,17 +47,17 @@ func asideName(path string) string {
 }
 
 // setAside renames the index, unless a process has it open.
-func setAside(path string) error {
-	db, err := openBolt(path) // only to see whether it is locked: that it can't be read is why we are here
+func setAside(path string, wait time.Duration) error {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	db, err := openBolt(path, wait) // only to see whether it is locked: that it can't be read is why we are here
 	if err == nil {
 		err = db.Close()
 	} else if errors.Is(err, errInUse) {
 		return err
 	}
-	if err := os.Rename(path, asideName(path)); err != nil && !gone(err) {
-		return err
-	}
-	return nil
+	return os.Rename(path, asideName(path))
 }
 
 // doubtAll goes over what was salvaged: entries whose large body is gone have ended, all others may have.

@@ -65,6 +65,7 @@ type Options struct {
 	opsLimit    int           // most changes between checkpoints
 	committed   func()        // a test's look at the index's file, after each checkpoint
 	salvage     bool          // make a new index from the whole log
+	lockWait    time.Duration // for another process to let go of the index
 }
 
 func (o *Options) defaults() {
@@ -83,6 +84,9 @@ func (o *Options) defaults() {
 	}
 	if o.opsLimit == 0 {
 		o.opsLimit = 4096
+	}
+	if o.lockWait == 0 {
+		o.lockWait = 5 * time.Second
 	}
 	if o.FS == nil {
 		o.FS = disk.OS{}
@@ -190,8 +194,8 @@ var errInUse = errors.New("in use by another process")
 
 const salvageHint = "stop the daemon and run `backbone queue salvage`, which makes a new index from the log and the bodies beside it"
 
-// openBolt opens the index's file. bbolt panics on some damage; here that is an error too.
-func openBolt(path string) (db *bolt.DB, err error) {
+// openBolt opens the index's file. Damage is an error, not a panic.
+func openBolt(path string, wait time.Duration) (db *bolt.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			db, err = nil, fmt.Errorf("%v", p)
@@ -203,8 +207,11 @@ func openBolt(path string) (db *bolt.DB, err error) {
 			err = fmt.Errorf("index %s can't be read (%w): %s", path, err, salvageHint)
 		}
 	}()
+	if err := verifyPages(path); err != nil {
+		return nil, err
+	}
 	return bolt.Open(path, 0o600, &bolt.Options{
-		Timeout: 5 * time.Second, FreelistType: bolt.FreelistMapType, NoFreelistSync: true, InitialMmapSize: 1 << 30,
+		Timeout: wait, FreelistType: bolt.FreelistMapType, NoFreelistSync: true, InitialMmapSize: 1 << 30,
 	})
 }
 

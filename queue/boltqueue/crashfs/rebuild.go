@@ -40,7 +40,7 @@ func (f *FS) Rebuild(dir string, n int, mode Mode, r *rand.Rand) error {
 	nodes := map[*node]*inode{}
 	names := map[string]*node{".": nil} // durable ones
 	var moves []step                    // of names, not yet durable
-	index := map[string][]byte{}
+	index := map[string]step{}
 	last := -1
 	for i, s := range steps {
 		switch s.op {
@@ -69,7 +69,7 @@ func (f *FS) Rebuild(dir string, n int, mode Mode, r *rand.Rand) error {
 			}
 			moves = later
 		case Index:
-			index[s.name] = s.data
+			index[s.name] = s
 		}
 	}
 	keep := len(moves)
@@ -154,7 +154,7 @@ func (s step) torn(r *rand.Rand) step {
 }
 
 // lay writes files and folders into dir.
-func lay(dir string, names map[string]*node, nodes map[*node]*inode, index map[string][]byte) error {
+func lay(dir string, names map[string]*node, nodes map[*node]*inode, index map[string]step) error {
 	var all []string
 	for n := range names {
 		all = append(all, n)
@@ -173,8 +173,12 @@ func lay(dir string, names map[string]*node, nodes map[*node]*inode, index map[s
 			return fmt.Errorf("rebuild: %w", err)
 		}
 	}
-	for name, b := range index {
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+	for name, s := range index {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, s.data, 0o600); err != nil {
+			return err
+		}
+		if err := os.Truncate(path, s.off); err != nil {
 			return err
 		}
 	}
