@@ -118,18 +118,16 @@ func (s *Synthetic) Open() (io.ReadSeekCloser, error) {
 	return &synthetic{s: s}, nil
 }
 
-// fill writes the octets that stand at place from onwards.
+// fill writes the octets that stand at place from onwards: splitmix64's words, numbered from Seed.
 func (s *Synthetic) fill(p []byte, from int64) {
 	var word [8]byte
-	for i := range p {
-		at := from + int64(i)
-		if i == 0 || at%8 == 0 {
-			x := s.Seed*0x9E3779B97F4A7C15 + uint64(at/8) + 0x9E3779B97F4A7C15 // splitmix64
-			x = (x ^ x>>30) * 0xBF58476D1CE4E5B9
-			x = (x ^ x>>27) * 0x94D049BB133111EB
-			binary.LittleEndian.PutUint64(word[:], x^x>>31)
-		}
-		p[i] = word[at%8]
+	for len(p) > 0 {
+		x := s.Seed*0x9E3779B97F4A7C15 + uint64(from/8) + 0x9E3779B97F4A7C15
+		x = (x ^ x>>30) * 0xBF58476D1CE4E5B9
+		x = (x ^ x>>27) * 0x94D049BB133111EB
+		binary.LittleEndian.PutUint64(word[:], x^x>>31)
+		n := copy(p, word[from%8:])
+		p, from = p[n:], from+int64(n)
 	}
 }
 

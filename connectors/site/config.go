@@ -34,9 +34,9 @@ type Config struct {
 const (
 	inlineLimit   = 64 << 10 // content in the offer itself
 	chunkLimit    = 1 << 20
-	envelopeLimit = 4 << 20                      // an envelope on the wire
+	envelopeLimit = 4 << 20                       // an envelope on the wire
 	frameLimit    = envelopeLimit + 2*inlineLimit // any one message of the protocol
-	spoolCount    = 256                          // parts of messages kept for one peer
+	spoolCount    = 256                           // parts of messages kept for one peer
 )
 
 // NewConfig has the defaults.

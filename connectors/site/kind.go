@@ -26,7 +26,7 @@ func Open(env connectors.Env, cfgs []connectors.Config) (connectors.Opened, erro
 	shut := func() error {
 		var errs []error
 		for _, l := range links {
-			l.session.close()
+			errs = append(errs, l.session.close())
 		}
 		for _, s := range sockets {
 			if err := s.Close(); err != nil && !errors.Is(err, net.ErrClosed) { // Serve has closed it

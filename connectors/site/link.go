@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 
 	"backbone/connectors"
@@ -38,6 +39,7 @@ func newLink(env connectors.Env, cfg *Config) (*Link, error) {
 	l := &Link{cfg: cfg, site: env.Site.Name, spaces: spaces, keys: keys, log: log,
 		served: make(chan struct{}, cfg.Streams)}
 	l.session.link, l.session.turn = l, make(chan struct{}, 1)
+	l.session.lines = lines{dialer: net.Dialer{Timeout: dialTimeout}, open: map[*line]bool{}}
 	if cfg.Listen != "" {
 		dir, err := env.Dir(cfg.Name)
 		if err != nil {

@@ -47,7 +47,7 @@ func newWorld(t testing.TB, change func(w *world)) *world {
 	w.cfgA, w.cfgB = NewConfig().(*Config), NewConfig().(*Config)
 	w.cfgA.Name, w.cfgB.Name = "siteb", "sitea"
 	w.cfgA.PeerSite, w.cfgB.PeerSite = "SITEB", "SITEA"
-	w.cfgA.Timeout, w.cfgB.Timeout = connectors.Duration(5*time.Second), connectors.Duration(5*time.Second)
+	w.cfgA.Timeout, w.cfgB.Timeout = connectors.Duration(30*time.Second), connectors.Duration(30*time.Second)
 	w.cfgA.Certificate, w.cfgA.Key = identity(t, w.dir, "SITEA")
 	w.cfgB.Certificate, w.cfgB.Key = identity(t, w.dir, "SITEB")
 	w.cfgA.PeerCertificate, w.cfgB.PeerCertificate = w.cfgB.Certificate, w.cfgA.Certificate

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -41,8 +40,9 @@ type session struct {
 
 // sessions keeps the link's one session. All transfers share it, and with it one connection.
 type sessions struct {
-	link *Link
-	turn chan struct{} // whoever makes a session holds it
+	link  *Link
+	turn  chan struct{} // whoever makes a session holds it
+	lines lines
 
 	mu      sync.Mutex
 	current *session
@@ -112,8 +112,9 @@ func (s *sessions) drop(old *session) {
 	}
 }
 
-func (s *sessions) close() {
+func (s *sessions) close() error {
 	s.drop(s.former())
+	return s.lines.close()
 }
 
 // former is the latest session, in force or not; nil when there is none.
@@ -133,7 +134,7 @@ func (s *sessions) dial() *session {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
 	transport := &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		DialContext:            s.lines.dial,
 		TLSClientConfig:        s.link.dialTLS(t),
 		TLSHandshakeTimeout:    dialTimeout,
 		IdleConnTimeout:        sessionAge,
