@@ -7,12 +7,15 @@ import (
 	"math/rand"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
 // model is a disk that can lose its process or its power before any step. Names become durable when their folder is
 // synced, octets when their file is; until then a power failure keeps none, all or any of them.
 type model struct {
+	mu sync.Mutex // the committer syncs while others write
+
 	folders map[string]*modelFolder
 	pending []nameChange // not durable yet, in order
 	locks   map[string]bool
@@ -53,6 +56,17 @@ func newModel() *model {
 		m.folders[n] = &modelFolder{m, n, map[string]*inode{}, map[string]*inode{}}
 	}
 	return m
+}
+
+func (m *model) hold() (release func()) {
+	m.mu.Lock()
+	return m.mu.Unlock
+}
+
+// live takes a step that is not on the disk.
+func (m *model) live(what ...string) error {
+	defer m.hold()()
+	return m.step(what...)
 }
 
 // step is a place where the process can die.
@@ -127,6 +141,7 @@ func (m *model) crash(how death, rng *rand.Rand) *model {
 
 // write is what another machine's program does: durable at once.
 func (m *model) write(folder, name, text string) {
+	defer m.hold()()
 	i := &inode{data: []byte(text), synced: []byte(text), time: time.Unix(1e9+int64(len(m.trace)), 0)}
 	m.folders[folder].names[name] = i
 	m.folders[folder].durable[name] = i
@@ -134,6 +149,7 @@ func (m *model) write(folder, name, text string) {
 
 // collect is the post office's agent: it takes every file that it may, and that is durable.
 func (m *model) collect(took func(name, text string)) {
+	defer m.hold()()
 	f := m.folders[deliverDir]
 	for _, n := range sortedNames(f) {
 		if strings.HasSuffix(n, extMessage) {
@@ -203,6 +219,7 @@ func withEarlier(list []nameChange, choose func(nameChange) bool) []bool {
 
 func (m *model) Folder(name string) folder { return m.folders[name] }
 func (m *model) Valid() error {
+	defer m.hold()()
 	if m.dead {
 		return errKilled
 	}
@@ -215,9 +232,14 @@ type modelLock struct {
 	name string
 }
 
-func (l modelLock) Close() error { delete(l.m.locks, l.name); return nil }
+func (l modelLock) Close() error {
+	defer l.m.hold()()
+	delete(l.m.locks, l.name)
+	return nil
+}
 
 func (m *model) Lock(name, _ string) (io.Closer, error) {
+	defer m.hold()()
 	if m.locks[name] {
 		return nil, &heldError{"a test"}
 	}
@@ -226,6 +248,7 @@ func (m *model) Lock(name, _ string) (io.Closer, error) {
 }
 
 func (f *modelFolder) List() ([]fs.FileInfo, error) {
+	defer f.m.hold()()
 	if f.m.dead {
 		return nil, errKilled
 	}
@@ -237,6 +260,7 @@ func (f *modelFolder) List() ([]fs.FileInfo, error) {
 }
 
 func (f *modelFolder) Lstat(name string) (fs.FileInfo, error) {
+	defer f.m.hold()()
 	i, err := f.find(name)
 	if err != nil {
 		return nil, err
@@ -255,6 +279,7 @@ func (f *modelFolder) find(name string) (*inode, error) {
 }
 
 func (f *modelFolder) Open(name string) (file, error) {
+	defer f.m.hold()()
 	i, err := f.find(name)
 	if err != nil {
 		return nil, err
@@ -263,6 +288,11 @@ func (f *modelFolder) Open(name string) (file, error) {
 }
 
 func (f *modelFolder) Create(name string) (file, error) {
+	defer f.m.hold()()
+	return f.create(name)
+}
+
+func (f *modelFolder) create(name string) (file, error) {
 	if _, ok := f.names[name]; ok {
 		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
 	}
@@ -275,13 +305,15 @@ func (f *modelFolder) Create(name string) (file, error) {
 }
 
 func (f *modelFolder) Append(name string) (file, error) {
+	defer f.m.hold()()
 	if i, ok := f.names[name]; ok {
 		return &modelFile{f: f, name: name, i: i}, nil
 	}
-	return f.Create(name)
+	return f.create(name)
 }
 
 func (f *modelFolder) Rename(name string, to folder, newName string) error {
+	defer f.m.hold()()
 	t := to.(*modelFolder)
 	if _, err := f.find(name); err != nil {
 		return err
@@ -297,6 +329,7 @@ func (f *modelFolder) Rename(name string, to folder, newName string) error {
 }
 
 func (f *modelFolder) Replace(name, newName string) error {
+	defer f.m.hold()()
 	if _, err := f.find(name); err != nil {
 		return err
 	}
@@ -308,6 +341,7 @@ func (f *modelFolder) Replace(name, newName string) error {
 }
 
 func (f *modelFolder) Remove(name string) error {
+	defer f.m.hold()()
 	if _, err := f.find(name); err != nil {
 		return err
 	}
@@ -321,6 +355,7 @@ func (f *modelFolder) Remove(name string) error {
 func (f *modelFolder) RemoveAll(name string) error { return ignoreMissing(f.Remove(name)) }
 
 func (f *modelFolder) Sync() error {
+	defer f.m.hold()()
 	if err := f.m.step("sync", f.name); err != nil {
 		return err
 	}
@@ -336,6 +371,7 @@ type modelFile struct {
 }
 
 func (h *modelFile) ReadAt(b []byte, off int64) (int, error) {
+	defer h.f.m.hold()()
 	if h.f.m.dead {
 		return 0, errKilled
 	}
@@ -359,6 +395,7 @@ func (h *modelFile) Read(b []byte) (int, error) {
 }
 
 func (h *modelFile) Write(b []byte) (int, error) {
+	defer h.f.m.hold()()
 	if err := h.f.m.step("write", h.f.name, h.name); err != nil {
 		return 0, err
 	}
@@ -367,6 +404,7 @@ func (h *modelFile) Write(b []byte) (int, error) {
 }
 
 func (h *modelFile) Truncate(n int64) error {
+	defer h.f.m.hold()()
 	if int64(len(h.i.data)) == n {
 		return nil
 	}
@@ -378,6 +416,7 @@ func (h *modelFile) Truncate(n int64) error {
 }
 
 func (h *modelFile) Sync() error {
+	defer h.f.m.hold()()
 	if err := h.f.m.step("fsync", h.f.name, h.name); err != nil {
 		return err
 	}
@@ -388,6 +427,7 @@ func (h *modelFile) Sync() error {
 func (h *modelFile) Close() error { return nil }
 
 func (h *modelFile) Stat() (fs.FileInfo, error) {
+	defer h.f.m.hold()()
 	if h.f.m.dead {
 		return nil, errKilled
 	}
