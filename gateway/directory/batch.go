@@ -2,6 +2,7 @@ package directory
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"backbone/gateway/address"
@@ -141,11 +142,7 @@ func (b *batch) commit() error {
 			return err
 		}
 	}
-	es := make([]*Entry, 0, len(b.staged))
-	for _, e := range b.staged {
-		es = append(es, e)
-	}
-	return b.d.commit(es)
+	return b.d.commit(b.staged)
 }
 
 // Add creates an entry of this site. ErrExists when the name is taken, *Conflict when an address is.
@@ -178,6 +175,11 @@ func (d *Directory) put(in Entry, check func(old *Entry) error) (Entry, error) {
 	}
 	if err := e.complete(); err != nil {
 		return Entry{}, err
+	}
+	for k := range e.Attributes {
+		if !slices.Contains(attributes, k) {
+			return Entry{}, fmt.Errorf("directory entry %s: attribute %q is unknown; the import file's attribute columns are what there is", e.ID(), k)
+		}
 	}
 	d.write.Lock()
 	defer d.write.Unlock()

@@ -84,6 +84,9 @@ type Directory struct {
 // lockTimeout is how long Open waits for another process to let go of the file.
 const lockTimeout = 2 * time.Second
 
+// initialMap is address space, not memory: a large import would else remap the file again and again.
+const initialMap = 256 << 20
+
 // Open opens or creates the directory and reads it into memory.
 func Open(o Options) (*Directory, error) {
 	if o.Site.Name == "" {
@@ -135,7 +138,7 @@ func openFile(path string) (db *bbolt.DB, err error) {
 			err = fmt.Errorf("directory: %s is damaged (%v); restore it from a backup, or move it away and import again", path, r)
 		}
 	}()
-	db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, InitialMmapSize: initialMap})
 	switch {
 	case errors.Is(err, bbolt.ErrTimeout):
 		return nil, fmt.Errorf("directory: %s is in use by another process", path)

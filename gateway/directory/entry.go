@@ -119,97 +119,106 @@ const (
 	maxProxies   = 500 // ours
 )
 
-// complete makes the entry canonical and checks it. A further proxy of a type among the primary ones becomes a secondary
-// one.
+// complete makes an entry from outside canonical and checks it.
 func (e *Entry) complete() error {
+	for _, at := range []*string{&e.Name, &e.Site, &e.Display, &e.Alias, &e.First, &e.Last, &e.Container} {
+		*at = strings.TrimSpace(*at)
+	}
+	err := e.canonicalize()
+	if err == nil {
+		err = e.check()
+	}
+	if err != nil {
+		return fmt.Errorf("directory entry %s: %w", e.ID(), err)
+	}
+	return nil
+}
+
+// check tells what is wrong with an entry whose addresses are canonical, and sorts its proxies out.
+func (e *Entry) check() error {
+	if err := e.checkNames(); err != nil {
+		return err
+	}
 	for _, f := range []struct {
-		what string
-		at   *string
-		max  int
-	}{{"display name", &e.Display, maxDisplay}, {"alias", &e.Alias, maxShort}, {"first name", &e.First, maxShort},
-		{"last name", &e.Last, maxShort}, {"container", &e.Container, maxDisplay}} {
-		*f.at = strings.TrimSpace(*f.at)
-		if err := checkText(f.what, *f.at, f.max); err != nil {
-			return fmt.Errorf("directory entry %s: %w", e.ID(), err)
+		what, text string
+		max        int
+	}{{"display name", e.Display, maxDisplay}, {"alias", e.Alias, maxShort}, {"first name", e.First, maxShort},
+		{"last name", e.Last, maxShort}, {"container", e.Container, maxDisplay}} {
+		if err := checkText(f.what, f.text, f.max); err != nil {
+			return err
 		}
 	}
 	for k, v := range e.Attributes {
 		if err := errors.Join(checkText("attribute name", k, maxName), checkText("attribute "+k, v, maxAttribute)); err != nil {
-			return fmt.Errorf("directory entry %s: %w", e.ID(), err)
+			return err
 		}
 	}
-	if err := e.checkNames(); err != nil {
-		return err
-	}
-	if e.Target.IsZero() {
-		return fmt.Errorf("directory entry %s: a target address is needed", e.ID())
-	}
 	if n := len(e.Proxies) + len(e.Secondary); n > maxProxies {
-		return fmt.Errorf("directory entry %s: %d proxy addresses, at most %d", e.ID(), n, maxProxies)
-	}
-	if err := e.completeAddresses(); err != nil {
-		return fmt.Errorf("directory entry %s: %w", e.ID(), err)
+		return fmt.Errorf("%d proxy addresses, at most %d", n, maxProxies)
 	}
 	if len(e.Attributes) == 0 {
 		e.Attributes = nil
 	}
+	e.arrange()
 	return nil
 }
 
 func (e *Entry) checkNames() error {
-	for what, at := range map[string]*string{"directory name": &e.Name, "site": &e.Site} {
-		*at = strings.TrimSpace(*at)
-		switch err := checkText(what, *at, maxName); {
+	for _, f := range [...]struct{ what, text string }{{"directory name", e.Name}, {"site", e.Site}} {
+		switch err := checkText(f.what, f.text, maxName); {
 		case err != nil:
-			return fmt.Errorf("directory entry: %w", err)
-		case *at == "":
-			return fmt.Errorf("directory entry: a %s is needed", what)
-		case strings.ContainsRune(*at, '/'):
-			return fmt.Errorf("directory entry: %s %q: it may not have a slash", what, *at)
+			return err
+		case f.text == "" || strings.TrimSpace(f.text) != f.text:
+			return fmt.Errorf("a %s is needed, without blanks around it", f.what)
+		case strings.ContainsRune(f.text, '/'):
+			return fmt.Errorf("%s %q: it may not have a slash", f.what, f.text)
 		}
 	}
 	return nil
 }
 
-func (e *Entry) completeAddresses() error {
-	target, err := canonical(e.Target)
-	if err != nil {
+// canonicalize gives each address its canonical text.
+func (e *Entry) canonicalize() error {
+	var err error
+	if e.Target, err = canonical(e.Target); err != nil {
 		return fmt.Errorf("target: %w", err)
 	}
-	e.Target = target
-	seen := map[string]bool{target.Key(): true}
-	types := map[address.Type]bool{}
-	var primary, secondary []address.Address
-	keep := func(list []address.Address, mayBePrimary bool) error {
-		for _, p := range list {
-			p, err := canonical(p)
-			if err != nil {
+	for _, list := range [][]address.Address{e.Proxies, e.Secondary} {
+		for i := range list {
+			if list[i], err = canonical(list[i]); err != nil {
 				return fmt.Errorf("proxy: %w", err)
 			}
-			k := p.Key()
-			switch {
-			case seen[k]:
-				continue
-			case mayBePrimary && !types[p.Type]:
-				types[p.Type] = true
-				primary = append(primary, p)
-			default:
-				secondary = append(secondary, p)
-			}
-			seen[k] = true
 		}
-		return nil
 	}
-	if err := errors.Join(keep(e.Proxies, true), keep(e.Secondary, false)); err != nil {
-		return err
+	return nil
+}
+
+// arrange drops proxies that are there twice, or are the target, and makes a further primary one of a type secondary.
+func (e *Entry) arrange() {
+	var primary, secondary []address.Address
+	have := func(a address.Address) bool {
+		return a.Equal(e.Target) || slices.ContainsFunc(primary, a.Equal) || slices.ContainsFunc(secondary, a.Equal)
+	}
+	for _, p := range e.Proxies {
+		switch {
+		case have(p):
+		case slices.ContainsFunc(primary, func(q address.Address) bool { return q.Type == p.Type }):
+			secondary = append(secondary, p)
+		default:
+			primary = append(primary, p)
+		}
+	}
+	for _, p := range e.Secondary {
+		if !have(p) {
+			secondary = append(secondary, p)
+		}
 	}
 	e.Proxies, e.Secondary = primary, secondary
-	return nil
 }
 
 func canonical(a address.Address) (address.Address, error) {
 	if a.IsZero() {
-		return a, fmt.Errorf("the null address has no mailbox")
+		return a, errors.New("an address is needed; the null one has no mailbox")
 	}
 	return address.Parse(a.String())
 }

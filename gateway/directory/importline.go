@@ -67,7 +67,7 @@ func (l *importLine) take() (Status, *problem) {
 		return "", problemf(EventFieldCount, 0, "the line must have as many fields as the header: %d expected, %d found", want, have)
 	}
 	class := l.rec.fields[0]
-	l.name = l.text(l.value(columnName))
+	l.name = strings.TrimSpace(l.text(l.value(columnName)))
 	switch strings.ToLower(class.text) {
 	case "remote":
 	case "mailbox", "dl":
@@ -131,10 +131,7 @@ func (l *importLine) write(old *Entry) (Status, *problem) {
 	if e.Target.IsZero() {
 		return "", problemf(EventNoTarget, target.at, "the required E-mail Address is not there")
 	}
-	if err := e.completeAddresses(); err != nil {
-		return "", problemf(EventProxy, 0, "%v", err)
-	}
-	if err := e.complete(); err != nil {
+	if err := e.check(); err != nil {
 		return "", problemf(EventRead, 0, "%v", err)
 	}
 	changed, err := l.im.b.put(e)

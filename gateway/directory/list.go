@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"go.etcd.io/bbolt"
 
@@ -87,12 +88,27 @@ func (f *Filter) anyAddress(e *Entry) bool {
 func (f *Filter) anyText(e *Entry) bool {
 	t := fold(f.Text)
 	for _, s := range []string{e.Name, e.Display, e.Alias, e.First, e.Last, e.Target.Value} {
-		if strings.Contains(fold(s), t) {
+		if contains(s, t) {
 			return true
 		}
 	}
 	for a := range e.proxies {
-		if strings.Contains(fold(a.Value), t) {
+		if contains(a.Value, t) {
+			return true
+		}
+	}
+	return false
+}
+
+// contains finds folded text in s without regard to case; it copies nothing when s is ASCII.
+func contains(s, folded string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf {
+			return strings.Contains(fold(s), folded)
+		}
+	}
+	for i := 0; i+len(folded) <= len(s); i++ {
+		if strings.EqualFold(s[i:i+len(folded)], folded) {
 			return true
 		}
 	}

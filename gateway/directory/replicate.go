@@ -68,9 +68,5 @@ func (d *Directory) Apply(es []Entry) (int, error) {
 		}
 		newest[k] = e
 	}
-	out := make([]*Entry, 0, len(newest))
-	for _, e := range newest {
-		out = append(out, e)
-	}
-	return len(out), d.commit(out)
+	return len(newest), d.commit(newest)
 }

@@ -70,7 +70,6 @@ func (d *Directory) step(r *Resolution) (next address.Address, step string, err 
 		if !e.Target.Equal(r.Target) {
 			return e.Target, fmt.Sprintf("%s is a proxy of %s", r.Target, e.ID()), nil
 		}
-		return next, "", nil
 	}
 	if inner := d.Native(r.Target); inner != r.Target {
 		return inner, fmt.Sprintf("%s is inside %s", inner, r.Target), nil

@@ -3,7 +3,9 @@ package directory
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -41,7 +43,7 @@ func (d *Directory) load() error {
 			if err := json.Unmarshal(v, e); err != nil {
 				return fmt.Errorf("entry %q: %w", k, err)
 			}
-			d.publish(e)
+			d.publish(string(k), e)
 			return nil
 		})
 	})
@@ -52,8 +54,7 @@ func (d *Directory) load() error {
 }
 
 // publish puts an entry in the place of the one with its key. Callers hold mu, or are alone.
-func (d *Directory) publish(e *Entry) {
-	k := e.key()
+func (d *Directory) publish(k string, e *Entry) {
 	if old := d.entries[k]; old != nil {
 		d.disown(old)
 		delete(d.entries, k)
@@ -96,32 +97,30 @@ func (d *Directory) disown(e *Entry) {
 // publishChunk bounds how long look-ups wait while a large batch becomes visible, in entries.
 const publishChunk = 1000
 
-// commit writes entries in one transaction, then makes them visible. It numbers them. Callers hold write.
-func (d *Directory) commit(es []*Entry) error {
+// commit writes entries, by key, in one transaction, numbers them, and makes them visible. Callers hold write.
+func (d *Directory) commit(es map[string]*Entry) error {
 	if len(es) == 0 {
 		return nil
 	}
-	slices.SortFunc(es, func(a, b *Entry) int { return compareKeys(a.key(), b.key()) })
+	keys := slices.Sorted(maps.Keys(es)) // pages are filled in order
 	usn := d.usn
 	err := d.db.Update(func(tx *bbolt.Tx) error {
 		entries, numbers := tx.Bucket(bucketEntry), tx.Bucket(bucketUSN)
-		for _, e := range es {
-			k := []byte(e.key())
-			if old := d.at(string(k)); old != nil {
+		numbers.FillPercent = 0.95 // keys only grow
+		for _, k := range keys {
+			if old := d.at(k); old != nil {
 				if err := numbers.Delete(usnKey(old.USN)); err != nil {
 					return err
 				}
 			}
 			usn++
+			e := es[k]
 			e.USN = usn
 			v, err := json.Marshal(e)
 			if err != nil {
 				return err
 			}
-			if err := entries.Put(k, v); err != nil {
-				return err
-			}
-			if err := numbers.Put(usnKey(usn), k); err != nil {
+			if err := errors.Join(entries.Put([]byte(k), v), numbers.Put(usnKey(usn), []byte(k))); err != nil {
 				return err
 			}
 		}
@@ -130,12 +129,12 @@ func (d *Directory) commit(es []*Entry) error {
 	if err != nil {
 		return fmt.Errorf("directory: %w", err)
 	}
-	for part := range slices.Chunk(es, publishChunk) {
+	for part := range slices.Chunk(keys, publishChunk) {
 		d.mu.Lock()
-		for _, e := range part {
-			d.publish(e)
+		for _, k := range part {
+			d.publish(k, es[k])
 		}
-		d.usn = part[len(part)-1].USN
+		d.usn = es[part[len(part)-1]].USN
 		d.mu.Unlock()
 	}
 	d.mu.Lock()
@@ -143,16 +142,6 @@ func (d *Directory) commit(es []*Entry) error {
 	d.changed = make(chan struct{})
 	d.mu.Unlock()
 	return nil
-}
-
-func compareKeys(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // at is the entry or tombstone with a key. Callers hold write or mu.
