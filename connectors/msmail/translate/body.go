@@ -42,7 +42,7 @@ func examine(page *mmff.CodePage, end mmff.LineEnd, body mail.Content, alone boo
 	}
 	defer src.Close()
 	s := survey{page: page, reversible: true}
-	lines := newLineReader(src, end)
+	lines := newLineReader(src, end, body.Size())
 	for {
 		text, ended, err := lines.next()
 		if errors.Is(err, io.EOF) {
@@ -137,11 +137,12 @@ type lineReader struct {
 	end string
 }
 
-func newLineReader(r io.Reader, end mmff.LineEnd) *lineReader {
+// newLineReader reads a body of size octets.
+func newLineReader(r io.Reader, end mmff.LineEnd, size int64) *lineReader {
 	if end == "" {
 		end = mmff.CRLF
 	}
-	return &lineReader{bufio.NewReaderSize(r, maxLine), string(end)}
+	return &lineReader{bufio.NewReaderSize(r, int(min(size+1, maxLine))), string(end)}
 }
 
 // next gives a line without its end, valid until the next call. A line longer than maxLine comes in pieces, of which only

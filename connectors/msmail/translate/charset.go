@@ -118,7 +118,7 @@ func (u *utf7) shifted() {
 			u.err = err
 			break
 		}
-		if !(c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/') {
+		if !isBase64(c) {
 			switch {
 			case c == '-' && len(in) == 0:
 				u.out = append(u.out, '+')

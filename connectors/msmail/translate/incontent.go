@@ -185,7 +185,7 @@ func (in *inbound) text(alone bool) opener {
 		if err != nil {
 			return nil, nil, err
 		}
-		t := &canonicalText{lines: newLineReader(src, in.m.LineEnd), page: in.po.Page}
+		t := &canonicalText{lines: newLineReader(src, in.m.LineEnd, in.m.Text.Size()), page: in.po.Page}
 		if in.form.charset == mimeLabel(in.po.Page) {
 			t.page = nil
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"backbone/gateway/mail"
 
@@ -71,7 +72,7 @@ func readLayout(content mail.Content, embeddedText bool) (*layout, error) {
 		lf := describe(p)
 		hash := sha256.New()
 		if lf.role != asHeader {
-			if lf.size, err = io.Copy(hash, p.body()); err != nil {
+			if lf.size, err = copyAll(hash, p.body()); err != nil {
 				return l, pr.src.check(err, p.typ)
 			}
 		}
@@ -87,6 +88,15 @@ func readLayout(content mail.Content, embeddedText bool) (*layout, error) {
 	l.cut = pr.cut
 	l.choose()
 	return l, nil
+}
+
+// buffers are for copyAll: most messages are smaller than io.Copy's own buffer.
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+func copyAll(w io.Writer, r io.Reader) (int64, error) {
+	b := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(b)
+	return io.CopyBuffer(w, r, b[:])
 }
 
 type counter struct {

@@ -125,7 +125,6 @@ type measured struct {
 	sum      string
 	loss     mmff.Loss
 	controls int
-	unknown  []string
 }
 
 // measure runs a body's conversion once, to learn its size and what it loses.
@@ -137,7 +136,7 @@ func (o *outbound) measure(open func() (io.Reader, io.Closer, error)) (measured,
 	defer c.Close()
 	hash := sha256.New()
 	var kept bytes.Buffer
-	n, err := io.Copy(io.MultiWriter(hash, &limited{&kept, held}), r)
+	n, err := copyAll(io.MultiWriter(hash, &limited{&kept, held}), r)
 	if err != nil {
 		return measured{}, err
 	}

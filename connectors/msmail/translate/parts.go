@@ -271,6 +271,10 @@ type base64Alphabet struct {
 	done bool
 }
 
+func isBase64(c byte) bool {
+	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '+' || c == '/'
+}
+
 func (a *base64Alphabet) Read(p []byte) (int, error) {
 	if len(p) < 2 { // the bufio.Reader above never asks for so little
 		return 0, io.ErrShortBuffer
@@ -283,7 +287,7 @@ func (a *base64Alphabet) Read(p []byte) (int, error) {
 			case a.done:
 			case c == '=':
 				a.done = true
-			case !('A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '+' || c == '/'):
+			case !isBase64(c):
 			case a.n%4 == 0:
 				a.held = c
 				a.n++

@@ -154,7 +154,7 @@ func genBody(t *rapid.T, name string) []byte {
 func genText(t *rapid.T, page *mmff.CodePage, name string, odd bool) string {
 	s, _ := page.Decode(rapid.SliceOfN(rapid.ByteRange(0x20, 0xff), 0, 40).Draw(t, name))
 	s = strings.Map(func(r rune) rune {
-		if r == '\ufffd' || !odd && r < ' ' {
+		if r == '\ufffd' || !odd && (r < ' ' || r == 0x7f) {
 			return -1
 		}
 		return r
