@@ -56,7 +56,7 @@ func (f Format) decoder(r io.Reader) (io.Reader, error) {
 // street addresses and notes with line ends inside quotation marks).
 const (
 	maxRecord = 1 << 20
-	maxFolded = 100
+	maxFolded = 50
 )
 
 // record is one object's line.
@@ -95,8 +95,14 @@ var errLong = errors.New("the line is longer than any object can be")
 type csvReader struct {
 	r      *bufio.Reader
 	f      Format
-	line   int      // of the last line read
-	queued []string // lines that were read ahead for nothing
+	line   int       // of the last line read
+	queued []csvLine // read ahead for nothing
+}
+
+// csvLine is a line as it was read.
+type csvLine struct {
+	text string
+	err  error
 }
 
 func newCSVReader(r io.Reader, f Format) *csvReader {
@@ -105,57 +111,46 @@ func newCSVReader(r io.Reader, f Format) *csvReader {
 
 // next returns the next record; with a *quoteError or errLong the record has its line and text only.
 func (c *csvReader) next() (record, error) {
-	text, err := c.readLine()
-	if err != nil && !errors.Is(err, errLong) {
-		return record{}, err
+	l := c.readLine()
+	rec := record{line: c.line, text: l.text}
+	if l.err != nil {
+		return rec, l.err
 	}
-	rec := record{line: c.line, text: text}
-	if err != nil {
-		return rec, err
-	}
-	ahead := 0
-	for {
-		open, err := rec.split(c.f)
-		if err == nil && !open {
-			return rec, nil
+	open, err := rec.split(c.f)
+	var ahead []csvLine
+	for open && err == nil && len(ahead) < maxFolded && len(rec.text) < maxRecord {
+		l := c.readLine()
+		if errors.Is(l.err, io.EOF) {
+			break
 		}
-		more, rerr := "", io.EOF
-		if open && ahead < maxFolded && len(rec.text) < maxRecord {
-			more, rerr = c.readLine()
+		if ahead = append(ahead, l); l.err != nil {
+			break
 		}
-		if err != nil || rerr != nil {
-			return c.backTo(rec, ahead, err)
-		}
-		ahead++
-		rec.text += "\n" + more
-	}
-}
-
-// backTo gives the lines that an open quotation mark swallowed back, so that it costs no more than its own line.
-func (c *csvReader) backTo(rec record, ahead int, err error) (record, error) {
-	if err == nil {
-		err = &quoteError{at: strings.LastIndexByte(rec.text, c.f.Quote), text: "a quotation mark is never closed"}
-	}
-	if ahead > 0 {
-		lines := strings.SplitN(rec.text, "\n", ahead+1)
-		rec.text = lines[0]
-		c.queued = append(lines[1:], c.queued...)
-		c.line -= ahead
-		var q *quoteError
-		if errors.As(err, &q) {
-			err = &quoteError{at: strings.LastIndexByte(rec.text, c.f.Quote), text: "a quotation mark is not closed on its line, nor properly on a later one"}
+		rec.text += "\n" + l.text
+		if strings.IndexByte(l.text, c.f.Quote) >= 0 { // nothing else can close it
+			open, err = rec.split(c.f)
 		}
 	}
-	rec.fields = nil
+	if err == nil && !open {
+		return rec, nil
+	}
+	// The lines that an open quotation mark swallowed are given back, so that it costs no more than its own line.
+	rec.text, rec.fields = l.text, nil
+	c.queued = append(ahead, c.queued...)
+	c.line -= len(ahead)
+	if len(ahead) > 0 || err == nil {
+		err = &quoteError{at: strings.LastIndexByte(rec.text, c.f.Quote), text: "a quotation mark is not closed, or not before a separator"}
+	}
 	return rec, err
 }
 
-func (c *csvReader) readLine() (string, error) {
+// readLine counts each line that there is, be it too long or unreadable; io.EOF is none.
+func (c *csvReader) readLine() csvLine {
 	if len(c.queued) > 0 {
-		s := c.queued[0]
+		l := c.queued[0]
 		c.queued = c.queued[1:]
 		c.line++
-		return s, nil
+		return l
 	}
 	var b []byte
 	long := false
@@ -167,16 +162,17 @@ func (c *csvReader) readLine() (string, error) {
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
-		case err != nil && !errors.Is(err, io.EOF):
-			return "", fmt.Errorf("directory import: %w", err)
-		case err != nil && len(b) == 0 && !long:
-			return "", io.EOF
+		case errors.Is(err, io.EOF) && len(b) == 0 && !long:
+			return csvLine{err: io.EOF}
 		}
 		c.line++
-		if long {
-			return "", errLong
+		switch {
+		case err != nil && !errors.Is(err, io.EOF):
+			return csvLine{err: err}
+		case long:
+			return csvLine{err: errLong}
 		}
-		return text(strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")), nil
+		return csvLine{text: text(strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"))}
 	}
 }
 

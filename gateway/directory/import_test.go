@@ -354,9 +354,14 @@ func TestAQuotedValueMayStretchOverLines(t *testing.T) {
 
 func TestALineTooLongToBeAnObjectCostsOnlyItself(t *testing.T) {
 	d := open(t, Options{})
-	s, err := importText(t, d, "Obj-Class,Directory Name,E-mail Address\nRemote,"+strings.Repeat("x", maxRecord)+",MS:N/P/A\nRemote,B,MS:N/P/B\n", ImportOptions{})
-	if err != nil || s.Created != 1 || s.Errors != 1 {
-		t.Errorf("summary %+v, %v", s, err)
+	s, err := importText(t, d, "Obj-Class,Directory Name,E-mail Address\nRemote,\"open,MS:N/P/X\nRemote,"+strings.Repeat("x", maxRecord)+",MS:N/P/A\nRemote,B,MS:N/P/B\nRemote,C,MS:N\n", ImportOptions{})
+	if err != nil || s.Created != 1 || s.Errors != 3 {
+		t.Fatalf("summary %+v, %v", s, err)
+	}
+	for i, line := range []int{2, 3, 5} {
+		if s.Problems[i].Line != line {
+			t.Errorf("error %d is on line %d, want %d", i, s.Problems[i].Line, line)
+		}
 	}
 }
 

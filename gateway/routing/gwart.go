@@ -42,8 +42,12 @@ func (t *Table) WriteGWART(w io.Writer) error {
 	return nil
 }
 
-func gwartLine(s address.Space, costs int, connectors []string) string {
-	return fmt.Sprintf("%s,%s;,%d,%s,", s.Type, strings.TrimSuffix(s.Pattern, ";"), costs, strings.Join(connectors, ","))
+func gwartLine(s address.Space, cost int, connectors []string) string {
+	pattern := s.Pattern
+	if s.Type == address.X400 {
+		pattern = strings.TrimSuffix(pattern, ";") // an O/R address ends in the semicolon that a line has anyway
+	}
+	return fmt.Sprintf("%s,%s;,%d,%s,", s.Type, pattern, cost, strings.Join(connectors, ","))
 }
 
 // maxGWARTLine bounds a line of a file that someone else wrote.
