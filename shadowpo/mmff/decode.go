@@ -46,6 +46,7 @@ type Decoder struct {
 	at     int64 // of the next message
 	number int   // of the last message
 	buf    *bufio.Reader
+	bufAt  int64 // offset of what buf gives next; -1: nothing
 }
 
 // NewDecoder reads the first size octets of src. src must stay open, and its octets the same, for as long as the

@@ -103,3 +103,13 @@ func show(s string) string {
 	}
 	return strconv.QuoteToASCII(s)
 }
+
+// ascii7 keeps an error's text readable on every terminal and in every DOS editor.
+func ascii7(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+}

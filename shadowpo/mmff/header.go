@@ -50,7 +50,7 @@ func (h *header) end() int64 {
 
 func (h *header) fail(code int, l line, number int, format string, args ...any) {
 	if len(h.errs) < maxErrors {
-		h.errs = append(h.errs, &Error{Code: code, Message: h.number, Line: number, Offset: l.off, Text: fmt.Sprintf(format, args...)})
+		h.errs = append(h.errs, &Error{Code: code, Message: h.number, Line: number, Offset: l.off, Text: ascii7(fmt.Sprintf(format, args...))})
 	}
 }
 
@@ -64,11 +64,11 @@ func beginsVersion(b []byte) bool {
 // where the message ends. Errors are the input's.
 func (d *Decoder) readHeader(off int64, number int) (*header, error) {
 	h := &header{msg: &Message{LineEnd: d.end}, number: number, opt: &d.opt, seen: map[string]bool{}, sized: true}
-	if d.buf == nil {
-		d.buf = bufio.NewReaderSize(nil, maxLine)
+	in, err := d.linesAt(off)
+	if err != nil {
+		return nil, err
 	}
-	d.buf.Reset(io.NewSectionReader(d.src, off, d.size-off))
-	in := &lines{buf: d.buf, end: d.end, off: off}
+	defer func() { d.bufAt = in.off }()
 	for n := 1; ; n++ {
 		l, err := in.next()
 		if err == io.EOF {
@@ -109,6 +109,21 @@ func (d *Decoder) readHeader(off int64, number int) (*header, error) {
 			return h, nil
 		}
 	}
+}
+
+// linesAt reads from off, out of what is buffered when off lies in it: small messages come many to a file.
+func (d *Decoder) linesAt(off int64) (*lines, error) {
+	if d.buf == nil {
+		d.buf, d.bufAt = bufio.NewReaderSize(nil, maxLine), -1
+	}
+	if skip := off - d.bufAt; d.bufAt >= 0 && skip >= 0 && skip <= int64(d.buf.Buffered()) {
+		if _, err := d.buf.Discard(int(skip)); err != nil {
+			return nil, err
+		}
+	} else {
+		d.buf.Reset(io.NewSectionReader(d.src, off, d.size-off))
+	}
+	return &lines{buf: d.buf, end: d.end, off: off}, nil
 }
 
 // line takes one header line and tells whether it was the last.

@@ -1,0 +1,193 @@
+package mmff_test
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"backbone/shadowpo/mmff"
+)
+
+var pages = []int{437, 850, 852, 866, 932, 936, 949, 950, 1252}
+
+func page(t testing.TB, n int) *mmff.CodePage {
+	t.Helper()
+	p, err := mmff.LookupCodePage(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Every octet of every page becomes valid text, the same by both ways of decoding, and every character that came of
+// it is written as that octet again. Octets that mean nothing are counted.
+func TestAllOctetsOfAllCodePages(t *testing.T) {
+	// Lead octets of double-byte pages mean nothing alone, and Windows 1252 has five holes.
+	undefined := map[int]int{932: 64, 936: 127, 949: 128, 950: 128, 1252: 5}
+	for _, n := range pages {
+		p, lost := page(t, n), 0
+		for c := range 256 {
+			in := []byte{byte(c)}
+			s, l := p.Decode(in)
+			lost += l
+			if !utf8.ValidString(s) || utf8.RuneCountInString(s) != 1 {
+				t.Errorf("page %d, octet %02X: got %q", n, c, s)
+			}
+			if c < 0x80 && s != string(rune(c)) {
+				t.Errorf("page %d, octet %02X: ASCII became %q", n, c, s)
+			}
+			if (l == 1) != (s == "\uFFFD") {
+				t.Errorf("page %d, octet %02X: %q, lost %d", n, c, s, l)
+			}
+			if n == 932 && c == 0x80 {
+				continue // read as the control that Windows makes of it, never written
+			}
+			if l == 0 {
+				if back, loss := p.Encode(s); !bytes.Equal(back, in) || loss != (mmff.Loss{}) {
+					t.Errorf("page %d, octet %02X: %q came back as % X, %+v", n, c, s, back, loss)
+				}
+			}
+			if c != '\r' && c != '\n' {
+				r := p.NewReader(bytes.NewReader(in))
+				if b, err := io.ReadAll(r); err != nil || string(b) != s || r.Lost() != l {
+					t.Errorf("page %d, octet %02X: stream gave %q, lost %d, %v", n, c, b, r.Lost(), err)
+				}
+			}
+		}
+		if lost != undefined[n] {
+			t.Errorf("page %d: %d octets mean nothing, want %d", n, lost, undefined[n])
+		}
+	}
+}
+
+func TestNationalTextIsWhatItsUsersSee(t *testing.T) {
+	for _, c := range []struct {
+		page   int
+		octets string
+		text   string
+	}{
+		{437, "Stra\xe1e, \x9c 5", "Straße, £ 5"},
+		{850, "\x9d\xd5 \xb6", "Øı Â"},
+		{852, "P\xfd\xa1li\xe7 \xa7lu\x9c", "Příliš žluť"},
+		{866, "\x8f\xe0\xa8\xa2\xa5\xe2", "Привет"},
+		{932, "\x93\xfa\x96\x7b \xb1", "日本 ｱ"},
+		{936, "\xd6\xd0\xb9\xfa", "中国"},
+		{949, "\xc7\xd1\xb1\xdb", "한글"},
+		{950, "\xa4\xa4\xa4\xe5", "中文"},
+		{1252, "\x93na\xefve\x94 \x80 5", "“naïve” € 5"},
+	} {
+		p := page(t, c.page)
+		if s, lost := p.Decode([]byte(c.octets)); s != c.text || lost != 0 {
+			t.Errorf("page %d: got %q, lost %d, want %q", c.page, s, lost, c.text)
+		}
+		if b, loss := p.Encode(c.text); string(b) != c.octets || loss != (mmff.Loss{}) {
+			t.Errorf("page %d: got % X, %+v, want % X", c.page, b, loss, c.octets)
+		}
+	}
+	if _, err := mmff.LookupCodePage(1200); err == nil || !strings.Contains(err.Error(), "437, 850") {
+		t.Errorf("unknown page: got %v", err)
+	}
+}
+
+func TestCharactersThatThePageLacksAreReplacedAndCounted(t *testing.T) {
+	for _, c := range []struct {
+		page          int
+		in, want      string
+		changed, lost int
+	}{
+		{850, "“Don’t” – 5 €…", `"Don't" - 5 EUR...`, 6, 0},
+		{850, "e\u0301te\u0301", "\x82t\x82", 0, 0}, // combining accents are the page's own letters
+		{437, "À", "A", 1, 0},
+		{850, "Łódź", "L\xa2dz", 2, 0},
+		{850, "日本", "??", 0, 2},
+		{850, "x\u0301y", "x?y", 0, 1},
+		{850, "a\xffb", "a?b", 0, 1},
+		{850, "ﬁn ½ ™", "fin \xab TM", 2, 0},
+		{866, "Grüße", "Grusse", 2, 0},
+		{932, "が か\u3099", "\x82\xaa \x82\xaa", 0, 0},
+	} {
+		b, loss := page(t, c.page).Encode(c.in)
+		if string(b) != c.want || loss != (mmff.Loss{Changed: c.changed, Lost: c.lost}) {
+			t.Errorf("page %d, %q: got %q, %+v", c.page, c.in, b, loss)
+		}
+		var out bytes.Buffer
+		w := page(t, c.page).NewWriter(&out, mmff.CRLF)
+		if _, err := io.Copy(w, iotest.OneByteReader(strings.NewReader(c.in))); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != c.want || w.Loss() != loss || w.Size() != int64(out.Len()) {
+			t.Errorf("page %d, %q octet by octet: got %q, %+v, size %d", c.page, c.in, out.String(), w.Loss(), w.Size())
+		}
+	}
+}
+
+func TestLineEndsOfABody(t *testing.T) {
+	in := "a\r\nb\rc\nd\r\r\ne\n\rf\r"
+	r := mmff.CP850.NewReader(iotest.OneByteReader(strings.NewReader(in)))
+	b, err := io.ReadAll(r)
+	if want := "a\r\nb\r\nc\r\nd\r\n\r\ne\r\n\r\nf\r\n"; err != nil || string(b) != want {
+		t.Fatalf("got %q, want %q, %v", b, want, err)
+	}
+	for _, end := range []mmff.LineEnd{mmff.CR, mmff.LF, mmff.CRLF} {
+		var out bytes.Buffer
+		w := mmff.CP850.NewWriter(&out, end)
+		if _, err := io.Copy(w, iotest.OneByteReader(strings.NewReader(in))); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if want := strings.ReplaceAll(string(b), "\r\n", string(end)); out.String() != want {
+			t.Errorf("%q: got %q, want %q", end, out.String(), want)
+		}
+	}
+}
+
+// What a page can say survives the way there and back, however the text is cut into reads and writes.
+func TestTextSurvivesBothWays(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p, err := mmff.LookupCodePage(rapid.SampledFrom(pages).Draw(t, "page"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		octets := rapid.SliceOf(rapid.Byte()).Draw(t, "octets")
+		first, _ := p.Decode(octets)
+		b, _ := p.Encode(first)
+		text, lost := p.Decode(b) // first without what meant nothing
+		if lost != 0 {
+			t.Fatalf("encoding %q gave % X, which does not decode", first, b)
+		}
+		again, loss := p.Encode(text)
+		if loss != (mmff.Loss{}) {
+			t.Fatalf("text of the page itself is lost: %q: %+v", text, loss)
+		}
+		if back, _ := p.Decode(again); back != text {
+			t.Fatalf("got %q, want %q", back, text)
+		}
+		var out bytes.Buffer
+		w := p.NewWriter(&out, mmff.LF)
+		for rest := text; rest != ""; {
+			n := rapid.IntRange(1, len(rest)).Draw(t, "write")
+			if _, err := io.WriteString(w, rest[:n]); err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(p.NewReader(iotest.HalfReader(&out)))
+		want := strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n").Replace(text)
+		if err != nil || string(got) != want {
+			t.Fatalf("got %q, want %q, %v", got, want, err)
+		}
+	})
+}
