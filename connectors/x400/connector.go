@@ -53,7 +53,15 @@ func (c *Connector) NextHop(rcpt address.Address) (string, error) {
 // Deliver hands t to the peer over an association of its own choosing. P1 hands over a message as a whole, so every
 // recipient has the same outcome; the peer reports for itself on what becomes of each (X.411 14.3).
 func (c *Connector) Deliver(ctx context.Context, t *connectors.Transfer) []mail.Outcome {
-	err := c.hand(ctx, t)
+	return c.outcomes(t, c.hand(ctx, t, association.transfer))
+}
+
+// Probe hands an X.411 probe to the peer, which answers with reports.
+func (c *Connector) Probe(ctx context.Context, t *connectors.Transfer) []mail.Outcome {
+	return c.outcomes(t, c.hand(ctx, t, association.probe))
+}
+
+func (c *Connector) outcomes(t *connectors.Transfer, err error) []mail.Outcome {
 	outcome := mail.Outcome{State: mail.Delivered, Peer: "taken by MTA " + c.peer.remoteMTA, PeerReports: true}
 	if err != nil {
 		f := mail.AsFailure(err)
@@ -72,7 +80,7 @@ func (c *Connector) Deliver(ctx context.Context, t *connectors.Transfer) []mail.
 
 // hand transfers t. An association that was kept from an earlier message may have died meanwhile: when the peer can't
 // have taken t, it is offered once more on a new one.
-func (c *Connector) hand(ctx context.Context, t *connectors.Transfer) error {
+func (c *Connector) hand(ctx context.Context, t *connectors.Transfer, do func(association, context.Context, *connectors.Transfer) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.peer.transferTime(t))
 	defer cancel()
 	for {
@@ -80,7 +88,7 @@ func (c *Connector) hand(ctx context.Context, t *connectors.Transfer) error {
 		if err != nil {
 			return err
 		}
-		err = a.transfer(ctx, t)
+		err = do(a, ctx, t)
 		f := mail.AsFailure(err)
 		if err == nil || f.Scope != mail.ScopeLink {
 			c.pool.put(a)

@@ -228,6 +228,11 @@ func (a *loopbackAssociation) transfer(ctx context.Context, t *connectors.Transf
 	return a.answer(kind, body)
 }
 
+// probe is not spoken on the loop-back.
+func (a *loopbackAssociation) probe(context.Context, *connectors.Transfer) error {
+	return &mail.Failure{Class: mail.Permanent, Scope: mail.ScopeMessage, Reason: 1, Diagnostic: 18, Enhanced: "5.3.3", Text: "the loop-back transport has no probes"}
+}
+
 func (a *loopbackAssociation) answer(kind byte, body []byte) error {
 	switch kind {
 	case frameTaken:

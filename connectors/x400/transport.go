@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"backbone/connectors"
+	"backbone/connectors/x400/mixer"
+	"backbone/connectors/x400/p1"
+	"backbone/gateway/address"
 	"backbone/gateway/mail"
 )
 
@@ -25,6 +28,8 @@ type transport interface {
 
 // association is one bound connection on which we may transfer. One goroutine at a time uses it.
 type association interface {
+	// probe asks what would become of a message with t's envelope; the answer comes as a report.
+	probe(ctx context.Context, t *connectors.Transfer) error
 	// transfer hands t over; nil means that the peer has taken responsibility. A *mail.Failure whose scope is not
 	// the link leaves the association usable; after any other error it is not.
 	transfer(ctx context.Context, t *connectors.Transfer) error
@@ -45,6 +50,12 @@ type peer struct {
 
 	localMTA, localPassword   string
 	remoteMTA, remotePassword string
+
+	site      connectors.Site
+	dir       string // for spool files
+	gdi       p1.GDI
+	addresses *mixer.Addresses
+	log       *slog.Logger
 }
 
 func newPeer(env connectors.Env, c *Config) (*peer, error) {
@@ -64,8 +75,60 @@ func newPeer(env connectors.Env, c *Config) (*peer, error) {
 			return nil, fmt.Errorf("%s has %d octets: at most %d (X.411 ub-password-length)", key, len(pw), maxPassword)
 		}
 	}
-	p.transport = loopback{}
-	return p, nil
+	if p.log = env.Log; p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	p.site = env.Site
+	if c.Transport == "loopback" {
+		p.transport = loopback{}
+		return p, nil
+	}
+	return p, p.forP1(env)
+}
+
+// forP1 prepares what only the real stack needs.
+func (p *peer) forP1(env connectors.Env) error {
+	var err error
+	if p.dir, err = env.Dir(p.cfg.Name); err != nil {
+		return err
+	}
+	p.addresses = &mixer.Addresses{Book: env.Book, Ours: env.Site.X400}
+	if len(env.Site.Domains) > 0 {
+		p.addresses.Domain = env.Site.Domains[0]
+	}
+	domain := env.Site.X400
+	if p.cfg.GDI != "" {
+		if domain, err = address.ParseORAddress(p.cfg.GDI); err != nil {
+			return fmt.Errorf("gdi: %w", err)
+		}
+	}
+	if env.Site.X400.C == "" || domain.C == "" {
+		return errors.New("the site has no O/R address with a country: X.400 can't be spoken without one")
+	}
+	p.gdi = p1.GDI{Country: domain.C, ADMD: domain.A, PRMD: domain.P}
+	if p.gdi.ADMD == "" {
+		p.gdi.ADMD = " "
+	}
+	if p.cfg.RemoteAddress != "" {
+		if p.addresses.Theirs, err = address.ParseORAddress(p.cfg.RemoteAddress); err != nil {
+			return fmt.Errorf("remote_address: %w", err)
+		}
+	}
+	for _, m := range p.cfg.Mappings {
+		or, err := address.ParseORAddress(m.Address)
+		if err != nil {
+			return fmt.Errorf("mapping: %w", err)
+		}
+		p.addresses.Table = append(p.addresses.Table, mixer.Mapping{Domain: m.Domain, OR: or})
+	}
+	p.transport = &stack{}
+	return nil
+}
+
+// mapper maps contents as this peer takes them.
+func (p *peer) mapper(note func(mail.Note)) *mixer.Mapper {
+	return &mixer.Mapper{Addresses: p.addresses, Bilateral: !p.cfg.BP15, Note: note,
+		Options: p1.Options{Stack1984: p.cfg.Mode == "1984", ExplicitExtensionType: p.cfg.OldExtensions}}
 }
 
 // knows compares a name and password that the other side presented with those configured. Names compare without regard
@@ -84,7 +147,10 @@ func (p *peer) transferTime(t *connectors.Transfer) time.Duration {
 		perKB = p.cfg.TimeoutNonUrgent.D()
 	}
 	const longest = 30 * 24 * time.Hour
-	kb := 1 + t.Content.Size()/1024
+	kb := int64(1)
+	if t.Content != nil { // a probe may have none
+		kb += t.Content.Size() / 1024
+	}
 	if kb > int64(longest/perKB) {
 		return longest
 	}

@@ -6,7 +6,8 @@
 // classified once. A message that arrives is answered only after the gateway has made it durable; a hand-over that is
 // offered again, because the answer was lost, is recognised and stored once.
 //
-// What goes over an association is the business of a transport, of which an operator chooses one per section.
+// Below it stands one package per layer: tpkt, cotp, session, presentation, acse, rtse carry transfers, p1 and p22 are the
+// codecs of what is transferred, mixer maps it to the gateway's canonical form, ber is the encoding of them all.
 package x400
 
 import (
@@ -15,6 +16,7 @@ import (
 	"net"
 
 	"backbone/connectors"
+	"backbone/connectors/x400/rtse"
 )
 
 // Kind is the registry line of this connector.
@@ -33,6 +35,9 @@ func Open(env connectors.Env, cfgs []connectors.Config) (connectors.Opened, erro
 			c.pool.close()
 		}
 		for _, l := range order {
+			if s, ok := l.transport.(*stack); ok {
+				s.unfinished.Close()
+			}
 			if err := l.ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				errs = append(errs, err)
 			}
@@ -60,10 +65,16 @@ func Open(env connectors.Env, cfgs []connectors.Config) (connectors.Opened, erro
 			if err != nil {
 				return fail(fmt.Errorf("x400: connector %q: %w", c.Name, err))
 			}
-			l = &listener{env: env, ln: ln, transport: conn.peer.transport}
+			l = &listener{env: env, ln: ln, transport: loopback{}}
+			if c.Transport == "rfc1006" {
+				l.transport = &stack{unfinished: rtse.NewUnfinished(c.Recovery.D())}
+			}
 			listeners[c.Listen] = l
 			order = append(order, l)
 			opened.Sources = append(opened.Sources, l)
+		}
+		if len(l.peers) > 0 && l.peers[0].cfg.Transport != c.Transport {
+			return fail(fmt.Errorf("x400: connector %q: %s is the listener of connector %q, with another transport", c.Name, c.Listen, l.peers[0].connector))
 		}
 		l.peers = append(l.peers, conn.peer)
 	}

@@ -101,10 +101,12 @@ func (h held) Open() (io.ReadSeekCloser, error) {
 // identifier, our domain, and now. ok is false when X.411 has no such report: a delay.
 func (m *Mapper) ToReport(d *dsn.Report, id p1.MTSIdentifier, trace []p1.TraceElement, now time.Time) (r *p1.Report, ok bool) {
 	r = &p1.Report{ID: id, Trace: trace, Subject: p1.MTSIdentifier{GDI: id.GDI, Local: d.About}}
-	if s, isMTS := ParseMTSIdentifier(d.EnvID); isMTS {
-		r.Subject = s
-	} else if d.EnvID != "" && !m.Options.Stack1984 {
-		r.ContentExtensions = append(r.ContentExtensions, NewCorrelator(d.EnvID))
+	correlator := d.EnvID
+	if s, rest, isMTS := ParseMTSIdentifier(d.EnvID); isMTS {
+		r.Subject, correlator = s, rest
+	}
+	if correlator != "" {
+		r.ContentExtensions = append(r.ContentExtensions, NewCorrelator(correlator))
 	}
 	if r.Subject.Local == "" {
 		r.Subject.Local = "unknown"
@@ -160,19 +162,20 @@ func supplementary(x dsn.Recipient) string {
 	return text[:min(len(text), 256)]
 }
 
-// ParseMTSIdentifier reads MIXER's "[/PRMD=../ADMD=../C=../;local]".
-func ParseMTSIdentifier(s string) (p1.MTSIdentifier, bool) {
+// ParseMTSIdentifier reads MIXER's "[/PRMD=../ADMD=../C=../;local]" from the beginning of an envelope identifier, and gives
+// what follows it: the originator's own, which came as content correlator.
+func ParseMTSIdentifier(s string) (id p1.MTSIdentifier, rest string, ok bool) {
 	in, ok := strings.CutPrefix(s, "[")
-	in, ok2 := strings.CutSuffix(in, "]")
+	in, rest, ok2 := strings.Cut(in, "]")
 	gdi, local, ok3 := strings.Cut(in, ";")
 	if !ok || !ok2 || !ok3 || local == "" || len(local) > 32 {
-		return p1.MTSIdentifier{}, false
+		return p1.MTSIdentifier{}, "", false
 	}
 	or, err := address.ParseORAddress(gdi)
 	if err != nil {
-		return p1.MTSIdentifier{}, false
+		return p1.MTSIdentifier{}, "", false
 	}
-	return p1.MTSIdentifier{GDI: p1.GDI{Country: or.C, ADMD: or.A, PRMD: or.P}, Local: local}, true
+	return p1.MTSIdentifier{GDI: p1.GDI{Country: or.C, ADMD: or.A, PRMD: or.P}, Local: local}, rest, true
 }
 
 // Correlator is what the originator's system gave to be returned with reports, "" when nothing or when it is no text.

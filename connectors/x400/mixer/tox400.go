@@ -55,6 +55,7 @@ func (m *Mapper) ToIPM(w io.Writer, r io.ReadSeeker) error {
 // level is what the first pass learned of one message: the fields of its parts, and the messages among them.
 type level struct {
 	fields []string
+	ascii  []bool // of parts that are all ASCII
 	inner  []*level
 	next   int // of inner, in the second pass
 }
@@ -152,15 +153,32 @@ func (w *walker) entity(h textproto.Header, r io.Reader, nesting int) error {
 	body := decoded(h, r)
 	switch {
 	case t == "message/rfc822" && w.depth < maxDepth:
+		if w.s == nil {
+			w.level.ascii = append(w.level.ascii, false)
+		}
 		return w.forwarded(body)
 	case w.s == nil:
-		_, err := io.Copy(io.Discard, body)
+		var all plainASCII = true
+		_, err := io.Copy(&all, body)
+		w.level.ascii = append(w.level.ascii, bool(all))
 		return err
 	case t == "text/plain" && !strings.HasPrefix(strings.ToLower(h.Get("Content-Disposition")), "attachment"):
+		if w.parts <= len(w.level.ascii) && w.level.ascii[w.parts-1] {
+			p22.PartIA5(w.s, body)
+			return w.s.Err()
+		}
 		return w.m.text(w.s, params["charset"], body)
 	}
 	w.m.file(w.s, h, params, body)
 	return w.s.Err()
+}
+
+// plainASCII is written to, and stays true as long as nothing else comes.
+type plainASCII bool
+
+func (p *plainASCII) Write(b []byte) (int, error) {
+	*p = *p && plainASCII(ascii(b))
+	return len(b), nil
 }
 
 // forwarded handles a message within this one.

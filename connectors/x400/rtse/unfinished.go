@@ -78,6 +78,13 @@ func (u *Unfinished) Known(ref session.Ref) bool {
 	return u.halves[key(ref)] != nil
 }
 
+// KnownKey is Known for a reference's three octet strings, joined by zero octets.
+func (u *Unfinished) KnownKey(k string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.halves[k] != nil
+}
+
 // take gives back the transfer with the activity identifier id of the association ref. A peer writes its own reference
 // as the calling one; some echo it as the called one.
 func (u *Unfinished) take(ref session.Ref, id []byte) *incoming {
