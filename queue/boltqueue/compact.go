@@ -118,7 +118,7 @@ func (s *Store) applySegment(x *index, n uint32, start, end int64) (err error) {
 	if start == end {
 		return nil
 	}
-	_, _, err = scan(f, n, start, func(e *entry) error {
+	_, err = scan(f, n, start, func(e *entry) error {
 		if end >= 0 && e.off >= end {
 			return errReached
 		}

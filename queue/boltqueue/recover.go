@@ -133,7 +133,8 @@ func (s *Store) findSegments() error {
 }
 
 // replay applies the log from the latest checkpoint on, and makes it durable: after kill -9 what is read here may
-// be in the kernel's memory only, and it is about to be the index's truth.
+// be in the kernel's memory only, and it is about to be the index's truth. What is written from now on goes into a
+// segment of its own, so that no leftover behind the last record can ever be taken for a new one.
 func (s *Store) replay() error {
 	from := s.x.position()
 	s.log.num = max(s.log.num, from.seg)
@@ -149,20 +150,20 @@ func (s *Store) replay() error {
 		if n == from.seg {
 			off = from.off
 		}
-		if err := s.replaySegment(n, off, n == nums[len(nums)-1]); err != nil {
+		if err := s.replaySegment(n, off); err != nil {
 			return fmt.Errorf("log segment %s: %w", segmentName(n), err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) replaySegment(n uint32, off int64, last bool) (err error) {
+func (s *Store) replaySegment(n uint32, off int64) (err error) {
 	f, err := s.fs.Open(s.log.path(n), true)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	end, bad, err := scan(f, n, off, func(e *entry) error {
+	bad, err := scan(f, n, off, func(e *entry) error {
 		c, err := decodeChange(e.description, n, e.payload)
 		if err != nil {
 			return fmt.Errorf("offset %d: %w", e.off, err)
@@ -176,12 +177,6 @@ func (s *Store) replaySegment(n uint32, off int64, last bool) (err error) {
 	for _, d := range bad {
 		s.damage = append(s.damage, d.String())
 		s.slog.Error(d.String(), "class", "local")
-	}
-	if last && end < s.log.sizes[n] { // nothing is written behind it again: see what scan takes for the end
-		if err := f.Truncate(end); err != nil {
-			return err
-		}
-		s.log.sizes[n] = end
 	}
 	return f.Sync()
 }

@@ -20,7 +20,8 @@ type Salvaged struct {
 // Salvage makes a new index for the store in o.Dir from its log and its bodies, for when the old one is lost or can't be
 // read. The daemon must not run. The old index is kept beside it. What is lost is what only the old index knew: that
 // some messages had ended may have been recorded in parts of the log that were given up since, so that a message can
-// come back that was delivered already. Every entry is therefore marked Unknown: better twice than never.
+// come back that was delivered already. Every entry is therefore marked Unknown: better twice than never. Suspensions
+// and dedup keys from such parts are lost too: look at the suspensions before starting the daemon.
 func Salvage(o Options) (found Salvaged, err error) {
 	o.salvage = true
 	path := filepath.Join(o.Dir, "index.db")

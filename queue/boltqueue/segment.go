@@ -279,26 +279,26 @@ func (d damage) String() string {
 
 // scan calls f for each record of a segment from offset from on. Where a record should be and is not, the segment ends,
 // unless a later record proves that the place had been durable: then it is damage, and scan goes on behind it.
-func scan(file disk.File, num uint32, from int64, f func(*entry) error) (end int64, bad []damage, err error) {
+func scan(file disk.File, num uint32, from int64, f func(*entry) error) (bad []damage, err error) {
 	size, err := file.Size()
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	off := from
 	for {
 		e, err := readEntry(file, num, off, size)
 		if errors.Is(err, errNoRecord) {
 			if e, err = proof(file, num, off, size); err != nil || e == nil {
-				return off, bad, err
+				return bad, err
 			}
 			bad = append(bad, damage{num, off, e.off})
 		}
 		if err != nil {
-			return off, bad, err
+			return bad, err
 		}
 		if len(e.description) > 0 {
 			if err := f(e); err != nil {
-				return off, bad, err
+				return bad, err
 			}
 		}
 		off = e.end()

@@ -40,7 +40,7 @@ func (s *Store) vacate(ctx context.Context, n uint32) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	_, _, err = scan(f, n, 0, func(e *entry) error {
+	_, err = scan(f, n, 0, func(e *entry) error {
 		c, err := decodeChange(e.description, n, e.payload)
 		if err != nil {
 			return err

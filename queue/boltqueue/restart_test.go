@@ -1,0 +1,182 @@
+package boltqueue
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"backbone/queue"
+	"backbone/queue/boltqueue/crashfs"
+)
+
+// TestWhatARestartFoundIsDurable: after kill -9 the log may hold records that are in the kernel's memory only. Once the
+// store is open again they count, so a power cut must not undo them.
+func TestWhatARestartFoundIsDurable(t *testing.T) {
+	dir := fastDir(t)
+	s, fs := openRecorded(t, filepath.Join(dir, "store"))
+	o := s.o
+	if err := put1(s, []byte("before"), message1(queue.Dest{Connector: "other"})); err != nil {
+		t.Fatal(err)
+	}
+	fs.Fail(func(op crashfs.Op, _ string) error {
+		if op == crashfs.Sync {
+			return unix.EIO
+		}
+		return nil
+	})
+	if err := put1(s, []byte("first"), message1(site)); !errors.Is(err, queue.ErrFatal) {
+		t.Fatalf("put: %v", err)
+	}
+	if err := s.kill(); err != nil {
+		t.Fatal(err)
+	}
+	fs.Fail(nil)
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ls, err := s.Lease(context.Background(), site, "x", 1, time.Minute)
+	if err != nil || len(ls) != 1 {
+		t.Fatalf("after the restart: leased %v, %v", ls, err)
+	}
+	cut := filepath.Join(dir, "cut")
+	if err := fs.Rebuild(cut, fs.Len(), crashfs.Nothing, rand.New(rand.NewPCG(1, 2))); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.kill(); err != nil {
+		t.Fatal(err)
+	}
+	s = openBench(t, tiny(cut))
+	it, err := s.Get(context.Background(), ls[0].ID)
+	if err != nil {
+		t.Fatalf("the power cut undid what the restart had found: %v", err)
+	}
+	if text, err := readAll(s, it); text != "first" || err != nil {
+		t.Errorf("text %q, %v", text, err)
+	}
+}
+
+// TestALeaseEndsOnTimeWhetherReapedOrNot: the housekeeper may be late, the lease is over all the same.
+func TestALeaseEndsOnTimeWhetherReapedOrNot(t *testing.T) {
+	s := openBench(t, tiny(fastDir(t)))
+	if err := put1(s, []byte("x"), message1(site)); err != nil {
+		t.Fatal(err)
+	}
+	ls, err := s.Lease(context.Background(), site, "x", 1, time.Hour)
+	if err != nil || len(ls) != 1 {
+		t.Fatalf("leased %v, %v", ls, err)
+	}
+	s.mu.Lock()
+	s.leases[ls[0].ID].until = time.Now()
+	s.mu.Unlock()
+	if err := s.Settle(context.Background(), ls[0], queue.Settlement{}); !errors.Is(err, queue.ErrLeaseLost) {
+		t.Errorf("settle: %v", err)
+	}
+	if err := s.Extend(context.Background(), ls[0], time.Hour); !errors.Is(err, queue.ErrLeaseLost) {
+		t.Errorf("extend: %v", err)
+	}
+}
+
+// TestDiskUseFollowsTheQueue puts many messages through, over restarts, and looks at what is left on the disk: nothing of
+// them but a segment or two.
+func TestDiskUseFollowsTheQueue(t *testing.T) {
+	o := Options{Dir: fastDir(t), segmentSize: 64 << 10, bodyLimit: 2000, opsLimit: 50}
+	for round := range 6 {
+		s, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			if err := put1(s, make([]byte, 1000), message1(site)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := put1(s, make([]byte, 50000), message1(site)); err != nil {
+			t.Fatal(err)
+		}
+		drain(t, s, 101, 5)
+		end := s.Close
+		if round%2 == 1 {
+			end = s.kill
+		}
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := openBench(t, o)
+	st := s.Stats()
+	if st.BodyBytes > 2*o.segmentSize || st.Ready != 0 {
+		t.Errorf("%d octets of bodies are left for %d messages; a segment has %d", st.BodyBytes, st.Ready, o.segmentSize)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.x.live); n > 0 || s.x.fileSize != 0 {
+		t.Errorf("%d segments are in use, %d octets in files", n, s.x.fileSize)
+	}
+}
+
+// TestSparseSegmentsAreVacated leaves one message in each of many segments: they are moved together while the store runs,
+// and survive a crash right after.
+func TestSparseSegmentsAreVacated(t *testing.T) {
+	ctx := context.Background()
+	o := Options{Dir: fastDir(t), segmentSize: 64 << 10, bodyLimit: 2000, opsLimit: 50}
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stuck := queue.Dest{Connector: "stuck"}
+	if err := s.Suspend(ctx, queue.Suspension{Dest: stuck}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		d := site
+		if i%30 == 0 {
+			d = stuck
+		}
+		if err := put1(s, make([]byte, 1900), message1(d)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drain(t, s, 290, 5)
+	deadline := time.Now().Add(10 * time.Second)
+	for s.Stats().BodyBytes > 4*o.segmentSize { // moved when a checkpoint finds them, given up at the next
+		if time.Now().After(deadline) {
+			t.Fatalf("10 messages of 1900 octets still take %d", s.Stats().BodyBytes)
+		}
+		if err := put1(s, []byte("x"), message1(site)); err != nil {
+			t.Fatal(err)
+		}
+		drain(t, s, 1, 1)
+	}
+	for _, again := range []func() error{s.kill, nil} {
+		items, _, err := s.List(ctx, queue.Filter{Connector: "stuck"}, "", 100)
+		if err != nil || len(items) != 10 {
+			t.Fatalf("%d of 10 messages are left, %v", len(items), err)
+		}
+		for _, it := range items {
+			if text, err := readAll(s, it); err != nil || len(text) != 1900 {
+				t.Errorf("%s: %d octets, %v", it.ID, len(text), err)
+			}
+		}
+		if bad, err := s.Check(ctx); err != nil || len(bad) > 0 {
+			t.Errorf("check: %q, %v", bad, err)
+		}
+		if again != nil {
+			if err := again(); err != nil {
+				t.Fatal(err)
+			}
+			s = openBench(t, o)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := Salvage(o); err != nil || found.Entries != 10 {
+		t.Errorf("the log alone gives back %d of 10 moved messages, %v", found.Entries, err)
+	}
+}
