@@ -114,7 +114,7 @@ func (b *batch) free(a address.Address, e *Entry, target bool) error {
 	return &Conflict{Address: a, Entry: e.ID(), Other: name, Target: target}
 }
 
-// version is the number of writes so far of the entry with a key. Tombstones count on, so that an entry made again is
+// version is the number of writes so far of the entry with a key. KeepTombstones count on, so that an entry made again is
 // newer than its deletion.
 func (b *batch) version(k string) uint64 {
 	if e := b.staged[k]; e != nil {

@@ -98,11 +98,12 @@ func BenchmarkAmong100000(b *testing.B) {
 		}
 	})
 	b.Run("open", func(b *testing.B) {
+		path := d.db.Path()
 		if err := d.Close(); err != nil {
 			b.Fatal(err)
 		}
 		for b.Loop() {
-			again, err := Open(d.o)
+			again, err := Open(path, d.o)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -112,7 +113,7 @@ func BenchmarkAmong100000(b *testing.B) {
 }
 
 func BenchmarkLearn(b *testing.B) {
-	d := open(b, Options{})
+	d := open(b, Options{ReplyRoutes: time.Hour})
 	a := address.Address{Type: "MS", Value: "NORTHWIND/PO9/USER"}
 	for b.Loop() {
 		d.Learn(a, "toB", "SITEB", time.Now())

@@ -26,8 +26,8 @@ import (
 	"backbone/gateway/address"
 )
 
-// Site is the identity under which addresses are generated and encapsulated.
-type Site struct {
+// Identity is the site's, under which addresses are generated and encapsulated.
+type Identity struct {
 	Name         string            // "SITEA": where entries made here originate
 	Organization string            // "Northwind"
 	Domains      []string          // SMTP domains that are ours; the first is written into addresses
@@ -36,22 +36,21 @@ type Site struct {
 	X400         address.ORAddress // O/R address that carries encapsulated ones
 }
 
-// Options configure a directory. Path and Site.Name must be set.
+// Options configure a directory. Site.Name must be set.
 type Options struct {
-	Path string
-	Site Site
+	Site Identity
 	// Aliases are renamed post offices, old NET/PO to new (KB Q114246). They may chain, not circle.
 	Aliases map[string]string
 	// Generate gives each entry written here a proxy of each of the types MS, SMTP and X400 that it lacks, by
 	// Exchange's default rules. Off: addresses appear encapsulated in the other systems.
 	Generate bool
-	// Tombstones is how long a deleted entry is remembered for replication: default 60 days.
-	Tombstones time.Duration
-	// LearnFor is how long a learned way back is kept: default 90 days. LearnMax bounds their number: default 100,000;
-	// at the bound the oldest tenth goes.
-	LearnFor time.Duration
-	LearnMax int
-	Log      *slog.Logger
+	// KeepTombstones is how long a deleted entry is remembered for replication: default 60 days.
+	KeepTombstones time.Duration
+	// ReplyRoutes is how long a learned way back is kept; 0: none are learned. MaxReplyRoutes bounds their number: default
+	// 100,000; at the bound the oldest tenth goes.
+	ReplyRoutes    time.Duration
+	MaxReplyRoutes int
+	Log            *slog.Logger
 }
 
 var (
@@ -87,22 +86,19 @@ const lockTimeout = 2 * time.Second
 // initialMap is address space, not memory: a large import would else remap the file again and again.
 const initialMap = 256 << 20
 
-// Open opens or creates the directory and reads it into memory.
-func Open(o Options) (*Directory, error) {
+// Open opens or creates the directory in the file at path and reads it into memory.
+func Open(path string, o Options) (*Directory, error) {
 	if o.Site.Name == "" {
 		return nil, errors.New("directory: a site name is needed")
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Tombstones <= 0 {
-		o.Tombstones = 60 * 24 * time.Hour
+	if o.KeepTombstones <= 0 {
+		o.KeepTombstones = 60 * 24 * time.Hour
 	}
-	if o.LearnFor <= 0 {
-		o.LearnFor = 90 * 24 * time.Hour
-	}
-	if o.LearnMax <= 0 {
-		o.LearnMax = 100_000
+	if o.MaxReplyRoutes <= 0 {
+		o.MaxReplyRoutes = 100_000
 	}
 	aliases, err := checkAliases(o.Aliases)
 	if err != nil {
@@ -115,7 +111,7 @@ func Open(o Options) (*Directory, error) {
 	for _, name := range append(append([]string(nil), o.Site.Domains...), o.Site.Partners...) {
 		d.own[strings.ToLower(name)] = true
 	}
-	if d.db, err = openFile(o.Path); err != nil {
+	if d.db, err = openFile(path); err != nil {
 		return nil, err
 	}
 	if err := d.load(); err != nil {

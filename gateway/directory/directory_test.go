@@ -21,20 +21,22 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var siteA = Site{
+var siteA = Identity{
 	Name: "SITEA", Organization: "Northwind", Domains: []string{"sitea.example", "old.example"}, Partners: []string{"siteb.example"},
 	MS: "NORTHWIND/SITEA", X400: address.ORAddress{C: "US", A: " ", P: "Northwind", O: "SITEA"},
 }
 
 func open(t testing.TB, o Options) *Directory {
 	t.Helper()
-	if o.Path == "" {
-		o.Path = filepath.Join(t.TempDir(), "directory.db")
-	}
+	return openAt(t, filepath.Join(t.TempDir(), "directory.db"), o)
+}
+
+func openAt(t testing.TB, path string, o Options) *Directory {
+	t.Helper()
 	if o.Site.Name == "" {
 		o.Site = siteA
 	}
-	d, err := Open(o)
+	d, err := Open(path, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +53,9 @@ func closeAll(t testing.TB, d *Directory) {
 
 func reopen(t testing.TB, d *Directory) *Directory {
 	t.Helper()
+	path := d.db.Path()
 	closeAll(t, d)
-	return open(t, d.o)
+	return openAt(t, path, d.o)
 }
 
 func addr(t testing.TB, s string) address.Address {
@@ -266,7 +269,7 @@ func TestResolve(t *testing.T) {
 
 func TestAliasesThatCircleAreRefused(t *testing.T) {
 	for _, aliases := range []map[string]string{{"A/B": "A/B"}, {"A/B": "C/D", "C/D": "A/B"}, {"A/B": "C"}, {"A/B/C": "D/E"}} {
-		if d, err := Open(Options{Path: filepath.Join(t.TempDir(), "d"), Site: siteA, Aliases: aliases}); err == nil {
+		if d, err := Open(filepath.Join(t.TempDir(), "d"), Options{Site: siteA, Aliases: aliases}); err == nil {
 			t.Errorf("%v: accepted", aliases)
 			closeAll(t, d)
 		}
@@ -504,7 +507,7 @@ func TestReplicationDelta(t *testing.T) {
 }
 
 func TestTombstonesAreForgottenInTime(t *testing.T) {
-	d := open(t, Options{Tombstones: time.Hour})
+	d := open(t, Options{KeepTombstones: time.Hour})
 	add(t, d, person(t, "X", "MS:N/P/X"), person(t, "Y", "MS:N/P/Y"))
 	if err := d.Remove("X"); err != nil {
 		t.Fatal(err)
@@ -527,17 +530,17 @@ func TestTombstonesAreForgottenInTime(t *testing.T) {
 
 func TestASecondProcessAndADamagedFileAreRefused(t *testing.T) {
 	d := open(t, Options{})
-	if _, err := Open(d.o); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+	if _, err := Open(d.db.Path(), d.o); err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("second opening: %v", err)
 	}
 	path := filepath.Join(t.TempDir(), "bad.db")
 	if err := os.WriteFile(path, []byte(strings.Repeat("rubbish ", 10_000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(Options{Path: path, Site: siteA}); err == nil {
+	if _, err := Open(path, Options{Site: siteA}); err == nil {
 		t.Error("a damaged file opens")
 	}
-	if _, err := Open(Options{Path: path}); err == nil {
+	if _, err := Open(path, Options{}); err == nil {
 		t.Error("no site name")
 	}
 }
@@ -549,7 +552,7 @@ func TestDirectoryEqualsAPlainList(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		d, err := Open(Options{Path: filepath.Join(dir, "d.db"), Site: siteA})
+		d, err := Open(filepath.Join(dir, "d.db"), Options{Site: siteA})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -603,7 +606,7 @@ func TestDirectoryEqualsAPlainList(t *testing.T) {
 				delete(model, strings.ToLower(name))
 			case 3:
 				closeAll(t, d)
-				if d, err = Open(d.o); err != nil {
+				if d, err = Open(filepath.Join(dir, "d.db"), d.o); err != nil {
 					rt.Fatal(err)
 				}
 				d.db.NoSync = true
@@ -654,7 +657,7 @@ func TestReplicasConverge(t *testing.T) {
 		for i := range 3 {
 			s := siteA
 			s.Name = fmt.Sprintf("SITE%d", i)
-			d, err := Open(Options{Path: filepath.Join(dir, s.Name), Site: s})
+			d, err := Open(filepath.Join(dir, s.Name), Options{Site: s})
 			if err != nil {
 				rt.Fatal(err)
 			}

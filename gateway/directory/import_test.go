@@ -373,7 +373,7 @@ func TestExportIsReadBackAsItWas(t *testing.T) {
 		}
 		var both [2]*Directory
 		for i := range both {
-			if both[i], err = Open(Options{Path: filepath.Join(dir, strconv.Itoa(i)), Site: siteA}); err != nil {
+			if both[i], err = Open(filepath.Join(dir, strconv.Itoa(i)), Options{Site: siteA}); err != nil {
 				rt.Fatal(err)
 			}
 			defer closeAll(t, both[i])
@@ -468,7 +468,7 @@ func FuzzImport(f *testing.F) {
 	f.Add([]byte("Obj-Class;Directory Name;Display Name;Target-Address\r\nRemote;\"A;\"\"B\";\"two\r\nlines\";FAX:x\r\n\"Remote"))
 	f.Add([]byte("\xff\xfeO\x00b\x00j\x00"))
 	f.Add([]byte("Obj-Class,Directory Name,E-mail Addresses\nRemote,A,~DEL\nRemote,B,~del<SMTP:x@y>%\\%\\\\\n"))
-	d, err := Open(Options{Path: f.TempDir() + "/d.db", Site: siteA})
+	d, err := Open(filepath.Join(f.TempDir(), "d.db"), Options{Site: siteA})
 	if err != nil {
 		f.Fatal(err)
 	}

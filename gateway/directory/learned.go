@@ -57,7 +57,7 @@ func (l *learnedRoutes) start(d *Directory) {
 // Learn remembers that mail from an address arrived over a connector from a next hop. Call it for peers that are
 // authenticated only: what is learned here is used to send mail. It costs no disk write of its own.
 func (d *Directory) Learn(a address.Address, connector, nextHop string, at time.Time) {
-	if a.IsZero() || connector == "" {
+	if a.IsZero() || connector == "" || d.o.ReplyRoutes <= 0 {
 		return
 	}
 	l := &d.learned
@@ -65,23 +65,23 @@ func (d *Directory) Learn(a address.Address, connector, nextHop string, at time.
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old, known := l.m[k]
-	if known && old.Connector == connector && old.NextHop == nextHop && at.Sub(old.At) < d.o.LearnFor/refreshAfter || old.At.After(at) {
+	if known && old.Connector == connector && old.NextHop == nextHop && at.Sub(old.At) < d.o.ReplyRoutes/refreshAfter || old.At.After(at) {
 		return
 	}
-	if !known && len(l.m) >= d.o.LearnMax {
+	if !known && len(l.m) >= d.o.MaxReplyRoutes {
 		l.shed()
 	}
 	l.m[k] = Learned{Connector: connector, NextHop: nextHop, At: at.UTC()}
 	l.mark(k)
 }
 
-// Learned is the way back to an address, while it is not older than Options.LearnFor.
+// Learned is the way back to an address, while it is not older than Options.ReplyRoutes.
 func (d *Directory) Learned(a address.Address) (Learned, bool) {
 	l := &d.learned
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r, ok := l.m[a.Key()]
-	if !ok || time.Since(r.At) > d.o.LearnFor {
+	if !ok || time.Since(r.At) > d.o.ReplyRoutes {
 		return Learned{}, false
 	}
 	return r, true
@@ -95,7 +95,7 @@ func (l *learnedRoutes) shed() {
 	}
 	slices.SortFunc(times, time.Time.Compare)
 	oldest := times[len(times)/10]
-	if expired := time.Now().Add(-l.d.o.LearnFor); expired.After(oldest) {
+	if expired := time.Now().Add(-l.d.o.ReplyRoutes); expired.After(oldest) {
 		oldest = expired
 	}
 	for k, r := range l.m {

@@ -27,8 +27,7 @@ func learnedOnDisk(t *testing.T, d *Directory) (n int) {
 func TestLearnedRoutes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "d.db")
 	synctest.Test(t, func(t *testing.T) {
-		o := Options{Path: path, Site: siteA, LearnFor: 90 * 24 * time.Hour}
-		d := open(t, o)
+		d := openAt(t, path, Options{ReplyRoutes: 90 * 24 * time.Hour})
 		u := address.Address{Type: "MS", Value: "NORTHWIND/PO9/U"}
 		d.Learn(u, "toB", "SITEB", time.Now())
 		d.Learn(address.Address{}, "toB", "SITEB", time.Now())
@@ -72,7 +71,7 @@ func TestLearnedRoutes(t *testing.T) {
 func TestLearnedRoutesAreBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "d.db")
 	synctest.Test(t, func(t *testing.T) {
-		d := open(t, Options{Path: path, Site: siteA, LearnMax: 1000})
+		d := openAt(t, path, Options{ReplyRoutes: 24 * time.Hour, MaxReplyRoutes: 1000})
 		d.db.NoSync = true // power does not fail in this test
 		user := func(i int) address.Address { return address.Address{Type: "MS", Value: fmt.Sprintf("N/P/U%d", i)} }
 		for i := range 5000 {
@@ -93,4 +92,13 @@ func TestLearnedRoutesAreBounded(t *testing.T) {
 			t.Errorf("%d on disk, %d in memory", n, m)
 		}
 	})
+}
+
+func TestNoRouteIsLearnedWhenThatIsOff(t *testing.T) {
+	d := open(t, Options{})
+	u := address.Address{Type: "MS", Value: "N/P/U"}
+	d.Learn(u, "c", "h", time.Now())
+	if _, ok := d.Learned(u); ok {
+		t.Error("learned all the same")
+	}
 }

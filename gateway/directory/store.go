@@ -157,7 +157,7 @@ func (d *Directory) purge(now time.Time) error {
 	d.purged = now
 	var old []*Entry
 	for _, e := range d.graves {
-		if now.Sub(e.Changed) > d.o.Tombstones {
+		if now.Sub(e.Changed) > d.o.KeepTombstones {
 			old = append(old, e)
 		}
 	}

@@ -82,6 +82,32 @@ type candidateJSON struct {
 	Lost      string    `json:"lost,omitempty"`
 }
 
+// entryJSON are the stable field names of `route table --json`.
+type entryJSON struct {
+	Connector string       `json:"connector"`
+	Type      address.Type `json:"type"`
+	Pattern   string       `json:"pattern"`
+	Cost      int          `json:"cost"`
+	Scope     string       `json:"scope,omitempty"`
+	Origin    string       `json:"origin,omitempty"`
+	Local     bool         `json:"local"`
+}
+
+// MarshalJSON writes the stable field names.
+func (e Entry) MarshalJSON() ([]byte, error) {
+	return json.Marshal(entryJSON{e.Connector, e.Space.Type, e.Space.Pattern, e.Space.Cost, e.Space.Scope, e.Space.Origin, e.Local})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (e *Entry) UnmarshalJSON(b []byte) error {
+	var j entryJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	*e = Entry{Connector: j.Connector, Local: j.Local, Space: address.Space{Type: j.Type, Pattern: j.Pattern, Cost: j.Cost, Scope: j.Scope, Origin: j.Origin}}
+	return nil
+}
+
 // MarshalJSON writes the stable field names.
 func (d Decision) MarshalJSON() ([]byte, error) {
 	j := decisionJSON{Recipient: d.Recipient, Native: d.Native, Wait: d.Wait, Candidates: d.Candidates, Failure: d.Failure, NoMatch: d.NoMatch}

@@ -318,3 +318,21 @@ func TestDecisionSurvivesJSON(t *testing.T) {
 		}
 	}
 }
+
+func TestTableEntrySurvivesJSON(t *testing.T) {
+	want := table(t, "a | MS:NORTHWIND/PO1 | 7", "b | SMTP:* | 1 | remote").Entries()
+	b, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []Entry
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if text := string(b); !strings.Contains(text, `{"connector":"a","type":"MS","pattern":"NORTHWIND/PO1","cost":7,"origin":"config","local":true}`) {
+		t.Errorf("field names in %s", text)
+	}
+}

@@ -12,15 +12,14 @@ import (
 	"time"
 )
 
-// Options configure a log. Only Dir must be set.
+// Options configure a log. Each has a usable zero value.
 type Options struct {
-	Dir string
 	// Keep is how long files are kept, by their day; 0 is for ever. MaxBytes bounds files and index together: above it
 	// the oldest go first, whatever Keep says; 0 is no bound.
 	Keep     time.Duration
 	MaxBytes int64
-	// HideSubjects records subjects as hashes only.
-	HideSubjects bool
+	// Subjects records subjects; without it only their hashes are kept.
+	Subjects bool
 	// SyncEvery is how much of the log a power failure may take: default one second.
 	SyncEvery time.Duration
 	// Patience is how long Append may wait for a disk that does not answer: default two seconds.
@@ -33,6 +32,8 @@ var (
 	// keep it (Stats counts those).
 	ErrBehind = errors.New("tracking log: the disk does not keep up")
 	ErrClosed = errors.New("tracking log: closed")
+	// ErrNotFound says that no event has the key.
+	ErrNotFound = errors.New("tracking log: nothing has that name")
 )
 
 // backlog is how many events wait for the writer at most.
@@ -40,6 +41,7 @@ const backlog = 4096
 
 // Log is an open tracking log. All methods are safe for concurrent use. One process writes a folder at a time.
 type Log struct {
+	dir    string
 	o      Options
 	in     chan *pending
 	wg     sync.WaitGroup // the writer
@@ -68,9 +70,9 @@ type pending struct {
 	done  chan error // of capacity 1: the writer never waits
 }
 
-// Open prepares the folder and removes what Options say is too old or too much. It creates no file: the first Append
+// Open prepares the folder dir and removes what Options say is too old or too much. It creates no file: the first Append
 // does.
-func Open(o Options) (*Log, error) {
+func Open(dir string, o Options) (*Log, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -80,18 +82,18 @@ func Open(o Options) (*Log, error) {
 	if o.Patience <= 0 {
 		o.Patience = 2 * time.Second
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("tracking log: %w", err)
 	}
-	segs, err := listSegments(o.Dir)
+	segs, err := listSegments(dir)
 	if err != nil {
 		return nil, err
 	}
-	if segs, err = prune(o.Dir, segs, o.Keep, o.MaxBytes, time.Now()); err != nil {
+	if segs, err = prune(dir, segs, o.Keep, o.MaxBytes, time.Now()); err != nil {
 		return nil, err
 	}
-	l := &Log{o: o, in: make(chan *pending, backlog), segs: segs, grown: make(chan struct{})}
-	l.index.dir = o.Dir
+	l := &Log{dir: dir, o: o, in: make(chan *pending, backlog), segs: segs, grown: make(chan struct{})}
+	l.index.dir = dir
 	l.wg.Add(1)
 	go l.write()
 	return l, nil
@@ -105,7 +107,7 @@ func (l *Log) Append(ctx context.Context, e Event) error {
 		e.Time = time.Now()
 	}
 	p := &pending{done: make(chan error, 1)}
-	for _, part := range e.lines(!l.o.HideSubjects) {
+	for _, part := range e.lines(l.o.Subjects) {
 		b, err := encode(&part)
 		if err != nil {
 			return err

@@ -2,7 +2,6 @@ package tracking
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -30,24 +29,11 @@ func Plain(s string) string {
 	return b.String()
 }
 
-// WriteText writes the timeline for a reader: one line an event, what else is known of it indented below. Everything is
-// made harmless first.
-func (t Timeline) WriteText(w io.Writer) error {
-	var b strings.Builder
-	for i := range t.Events {
-		t.Events[i].text(&b)
-	}
-	if t.Truncated {
-		b.WriteString("(older events left out)\n")
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// String is the event on one line.
+// String is the event for a reader: one line, what else is known of it indented below. Everything is made harmless.
 func (e Event) String() string {
 	var b strings.Builder
 	e.headline(&b)
+	e.details(&b)
 	return b.String()
 }
 
@@ -85,12 +71,10 @@ func (e *Event) headline(b *strings.Builder) {
 	}
 }
 
-func (e *Event) text(b *strings.Builder) {
-	e.headline(b)
-	b.WriteByte('\n')
+func (e *Event) details(b *strings.Builder) {
 	line := func(label, s string) {
 		if s != "" {
-			fmt.Fprintf(b, "    %s%s\n", label, Plain(s))
+			fmt.Fprintf(b, "\n    %s%s", label, Plain(s))
 		}
 	}
 	if e.Type == Received {

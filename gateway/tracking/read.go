@@ -70,7 +70,7 @@ func (l *Log) view() (es []extent, grown <-chan struct{}) {
 		e := extent{segment: s}
 		if l.active && i == len(l.segs)-1 {
 			e.size, e.active, e.chunkAt, e.chunk = l.size, true, l.chunkAt, l.chunk
-		} else if st, err := os.Stat(s.log(l.o.Dir)); err == nil {
+		} else if st, err := os.Stat(s.log(l.dir)); err == nil {
 			e.size = st.Size()
 		} else {
 			continue // removed meanwhile
@@ -119,7 +119,7 @@ func (l *Log) each(es []extent, from place, want func(line []byte) bool, fn func
 
 // scan reads one file from an offset, which must be where a line begins.
 func (l *Log) scan(x extent, from int64, fn func(off int64, line []byte) error) error {
-	path := x.log(l.o.Dir)
+	path := x.log(l.dir)
 	if from > 0 {
 		f, err := os.Open(path)
 		if err != nil {

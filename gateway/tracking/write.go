@@ -164,7 +164,7 @@ func (w *writer) flushIndex() {
 	posts, from, to := l.chunk, l.chunkAt, l.size
 	l.mu.RUnlock()
 	if err := l.index.add(w.seg, from, to, posts); err != nil {
-		l.o.Log.Warn("tracking index not written; it will be made again when needed", "file", w.seg.index(l.o.Dir), "err", err)
+		l.o.Log.Warn("tracking index not written; it will be made again when needed", "file", w.seg.index(l.dir), "err", err)
 	}
 	l.mu.Lock()
 	l.chunk, l.chunkAt = nil, to
@@ -184,7 +184,7 @@ func (w *writer) ready(day string) error {
 	next := segment{day: day}
 	if last, ok := w.l.last(); ok && last.day >= day {
 		next = last
-		if st, err := os.Stat(last.log(w.l.o.Dir)); w.f != nil || err == nil && st.Size() >= limit {
+		if st, err := os.Stat(last.log(w.l.dir)); w.f != nil || err == nil && st.Size() >= limit {
 			next.n++
 		}
 	}
@@ -203,7 +203,7 @@ func (l *Log) last() (segment, bool) {
 
 // open opens or creates a file and mends its end: a line that a crash tore is ended, so that it spoils no other.
 func (w *writer) open(s segment) error {
-	dir := w.l.o.Dir
+	dir := w.l.dir
 	f, err := os.OpenFile(s.log(dir), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("tracking log: %w", err)
