@@ -31,14 +31,12 @@ func openDisk(dir string) (*disk, identity, error) {
 	}
 	d := &disk{dir: dir, root: root, folders: map[string]*diskFolder{}}
 	if d.ident, err = readSentinel(root); err != nil {
-		d.Close()
-		return nil, identity{}, &UnavailableError{dir, err}
+		return nil, identity{}, errors.Join(&UnavailableError{dir, err}, d.Close())
 	}
 	for _, name := range []string{submitDir, deliverDir, badmailDir, logDir, stateDir} {
 		f, err := d.open(name)
 		if err != nil {
-			d.Close()
-			return nil, identity{}, err
+			return nil, identity{}, errors.Join(err, d.Close())
 		}
 		d.folders[name] = f
 	}
@@ -297,7 +295,7 @@ func (d *disk) Lock(name, holder string) (io.Closer, error) {
 // links tells how many names a file has; 1 where the system does not say.
 func links(i fs.FileInfo) uint64 {
 	if s, ok := i.Sys().(*syscall.Stat_t); ok {
-		return uint64(s.Nlink)
+		return uint64(s.Nlink) //nolint:unconvert // another size elsewhere
 	}
 	return 1
 }

@@ -38,7 +38,7 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 // Create makes the drop of a post office at dir: folder, sub-folders and, last, the sentinel that tells it from an
 // unmounted share. A drop that is already there for the same post office is left as it is. Call it when an operator
 // sets a post office up, never because a drop is missing.
-func Create(dir string, po address.MSMail) error {
+func Create(dir string, po address.MSMail) (err error) {
 	name := po.PostOffice().String()
 	if _, err := address.ParsePostOffice(name); err != nil {
 		return fmt.Errorf("drop %s: %w", dir, err)
@@ -50,7 +50,7 @@ func Create(dir string, po address.MSMail) error {
 	if err != nil {
 		return fmt.Errorf("drop %s: %w", dir, err)
 	}
-	defer root.Close()
+	defer func() { err = errors.Join(err, root.Close()) }()
 	switch ident, err := readSentinel(root); {
 	case err == nil && ident.postOffice != name:
 		return fmt.Errorf("drop %s belongs to post office %s, not to %s", dir, ident.postOffice, name)

@@ -36,7 +36,7 @@ type tree interface {
 	Valid() error
 	// Lock takes the named lock for this process, or fails at once with a *heldError.
 	Lock(name, holder string) (io.Closer, error)
-	Close() error
+	io.Closer
 }
 
 // folder is one directory of a tree.

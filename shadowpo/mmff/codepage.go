@@ -226,10 +226,10 @@ func (t *inbound) Transform(dst, src []byte, _ bool) (nDst, nSrc int, err error)
 			nDst++
 		}
 		t.cr = c == '\r'
-		switch {
-		case c == replacement[t.seen]:
+		switch c {
+		case replacement[t.seen]:
 			t.seen++
-		case c == replacement[0]:
+		case replacement[0]:
 			t.seen = 1
 		default:
 			t.seen = 0

@@ -154,11 +154,9 @@ func (e *writer) cut(s string, max int) string {
 	whole, enc := len(out), encoder{page: e.page}
 	var kept []byte
 	for rest := s; rest != ""; {
-		n := 1
+		n := clusterLen(rest)
 		if _, ok := escaped(rest); ok {
 			n = 3
-		} else {
-			n = clusterLen(rest)
 		}
 		next := kept
 		for _, r := range rest[:n] {
