@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"backbone/connectors/connectortest"
 	"backbone/gateway/mail"
@@ -184,10 +185,14 @@ func TestASenderThatCrashesBeforeItNotesTheAnswerSendsAgainInVain(t *testing.T) 
 	w.mustDeliver(tr)
 	w.stopA()
 	w.startA()
+	w.proxy.mend()
 	tr.Attempt, tr.Repeated = 2, true
 	w.mustDeliver(tr)
 	if n := len(w.gw.Taken()); n != 1 {
 		t.Errorf("%d messages arrived, want 1", n)
+	}
+	if sent := w.proxy.up.Load(); sent > 32<<10 {
+		t.Errorf("%d octets were sent for a message that the peer had", sent)
 	}
 }
 
@@ -217,7 +222,12 @@ func TestACallerThatGoesAwayDuringAcceptFindsItDone(t *testing.T) {
 	w.gw.OnTaken(func(ctx context.Context, _ connectortest.Accepted) error {
 		cancel()
 		<-gone
-		return ctx.Err() // the gateway must not be told to stop once all is there
+		select {
+		case <-ctx.Done():
+			t.Error("the gateway was told to stop, though all was there")
+		case <-time.After(300 * time.Millisecond):
+		}
+		return nil
 	})
 	tr := transfer("gone", connectortest.Bytes(connectortest.Octets(200<<10, 5)))
 	o := w.link.Deliver(ctx, tr)[0]

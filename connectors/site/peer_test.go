@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -400,15 +402,23 @@ func TestACallerOfAnotherVersionOrNameIsTold(t *testing.T) {
 
 func TestALineThatGoesDeadIsNotUsedAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) { w.cfgA.Timeout = connectors.Duration(time.Second) })
+	w := newWorld(t, func(w *world) { w.cfgA.Timeout = connectors.Duration(2 * time.Second) })
 	w.mustDeliver(transfer("before", connectortest.Bytes([]byte("x"))))
 	w.proxy.deaf.Store(true)
-	if o := w.deliver(transfer("dead", connectortest.Bytes([]byte("x")))); o.State != mail.Deferred || o.Failure.Scope != mail.ScopeLink {
-		t.Fatalf("got %s (%v), want deferred at link scope", o.State, o.Failure)
+	lost := func(k string) {
+		if o := w.link.Deliver(context.Background(), transfer(k, connectortest.Bytes([]byte("x"))))[0]; o.State != mail.Deferred || o.Failure.Scope != mail.ScopeLink {
+			t.Errorf("got %s (%v), want deferred at link scope", o.State, o.Failure)
+		}
 	}
-	w.link.cfg.Timeout = connectors.Duration(30 * time.Second)
+	var later sync.WaitGroup
+	later.Go(func() {
+		<-time.After(time.Second)
+		lost("dead-2") // still waits, over the old connection, when a new one is wanted
+	})
+	lost("dead-1")
 	w.proxy.deaf.Store(false) // for new connections; what the old one has lost stays lost
-	w.mustDeliver(transfer("dead", connectortest.Bytes([]byte("x"))))
+	w.mustDeliver(transfer("dead-1", connectortest.Bytes([]byte("x"))))
+	later.Wait()
 }
 
 func TestOneSlowMessageDoesNotHoldUpTheOthers(t *testing.T) {
@@ -467,12 +477,55 @@ func TestServeEndsThoughACallerStallsInTheMiddle(t *testing.T) {
 
 func TestAcceptMayLastLongerThanTheTimeout(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) { w.cfgB.Timeout = connectors.Duration(time.Second) })
+	w := newWorld(t, func(w *world) { w.cfgB.Timeout = connectors.Duration(1500 * time.Millisecond) })
 	w.gw.OnAccept(func(context.Context, connectors.Submission) error {
-		<-time.After(1300 * time.Millisecond)
+		<-time.After(1800 * time.Millisecond)
 		return nil
 	})
-	w.mustDeliver(transfer("lasting", connectortest.Bytes([]byte("x"))))
+	var both sync.WaitGroup
+	for _, size := range []int{1, 100 << 10} {
+		both.Go(func() {
+			o := w.link.Deliver(context.Background(), transfer(key("lasting-%d", size), connectortest.Bytes(make([]byte, size))))[0]
+			if o.State != mail.Delivered {
+				t.Errorf("%d octets: got %s (%v)", size, o.State, o.Failure)
+			}
+		})
+	}
+	both.Wait()
+}
+
+func TestASlowCallerThatIsSteadyIsServed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) { w.cfgB.Timeout = connectors.Duration(time.Second) })
+	content := connectortest.Octets(100<<10, 1)
+	o := goodOffer("steady", content)
+	o.Content, o.Sha256 = nil, nil
+	st, err := w.rawCaller().Transfer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(s any) {
+		t.Helper()
+		if err := st.Send(step(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(o)
+	if m, err := st.Receive(); err != nil || m.GetResume() == nil {
+		t.Fatalf("answer %v, %v", m, err)
+	}
+	for part := range slices.Chunk(content, len(content)/5) {
+		<-time.After(300 * time.Millisecond) // 1.5 s in all
+		send(&sitev1.Chunk{Data: part})
+	}
+	sum := sha256.Sum256(content)
+	send(&sitev1.End{Sha256: sum[:]})
+	if m, err := st.Receive(); err != nil || m.GetTaken() == nil {
+		t.Errorf("answer %v, %v", m, err)
+	}
+	if err := errors.Join(st.CloseRequest(), st.CloseResponse()); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestAGatewayThatPanicsSpoilsOneMessageOnly(t *testing.T) {
