@@ -153,13 +153,18 @@ func (d *Drop) moveAside(t tree, from folder, name, shown, side string, e Entry)
 	if err := d.reason(bad, shown, &e); err != nil {
 		return err
 	}
+	err := error(nil)
 	if side != "" {
-		if err := ignoreMissing(from.Rename(side, bad, e.Name+extSide)); err != nil {
-			return err
+		err = ignoreMissing(from.Rename(side, bad, e.Name+extSide))
+	}
+	if err == nil {
+		err = from.Rename(name, bad, e.Name+extMessage)
+		if err != nil && side != "" {
+			err = errors.Join(err, ignoreMissing(bad.Rename(e.Name+extSide, from, side)))
 		}
 	}
-	if err := from.Rename(name, bad, e.Name+extMessage); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, ignoreMissing(bad.Remove(e.Name+extReason)))
 	}
 	if err := errors.Join(bad.Sync(), from.Sync()); err != nil {
 		return err
@@ -174,11 +179,14 @@ func (d *Drop) copyAside(t tree, r io.Reader, shown string, e Entry) error {
 	if err := d.reason(bad, shown, &e); err != nil {
 		return err
 	}
-	if err := writeFile(bad, e.Name+extWriting, r); err != nil {
-		return err
+	err := writeFile(bad, e.Name+extWriting, r)
+	if err == nil {
+		if err = bad.Rename(e.Name+extWriting, bad, e.Name+extMessage); err != nil {
+			err = errors.Join(err, ignoreMissing(bad.Remove(e.Name+extWriting)))
+		}
 	}
-	if err := bad.Rename(e.Name+extWriting, bad, e.Name+extMessage); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, ignoreMissing(bad.Remove(e.Name+extReason)))
 	}
 	if err := bad.Sync(); err != nil {
 		return err
@@ -205,7 +213,10 @@ func (d *Drop) reason(bad folder, shown string, e *Entry) error {
 	if err := writeFile(bad, name+extReason, strings.NewReader(e.reasonFile())); err != nil {
 		return err
 	}
-	return bad.Sync()
+	if err := bad.Sync(); err != nil {
+		return errors.Join(err, ignoreMissing(bad.Remove(name+extReason)))
+	}
+	return nil
 }
 
 // writeFile makes a new file and its contents durable, though not yet its name.

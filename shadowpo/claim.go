@@ -45,7 +45,7 @@ func (w *watch) claim(files []fs.FileInfo, sides map[string]string) (list []*cla
 		c := &claim{name: i.Name(), token: rand.Text(), info: i, taken: map[int]bool{}}
 		if stem, _ := splitName(c.name); sides[stem] != "" {
 			if c.sideHash, err = hashSide(w.tree.Folder(submitDir), sides[stem]); err != nil {
-				w.drop.log.Warn("side file cannot be read", "file", printable(sides[stem]), "err", err)
+				c.sideHash = "unreadable" // it goes with its message all the same, which is told
 			}
 		}
 		list = append(list, c)

@@ -23,7 +23,8 @@ type model struct {
 	steps  int // taken so far
 	killAt int // the step that is not taken any more; 0: never
 	dead   bool
-	valid  error
+	valid  error                   // what Valid answers
+	fail   func(step string) error // makes a step fail that the process survives
 	trace  []string
 }
 
@@ -76,6 +77,11 @@ func (m *model) step(what ...string) error {
 	}
 	m.steps++
 	m.trace = append(m.trace, strings.Join(what, " "))
+	if m.fail != nil {
+		if err := m.fail(strings.Join(what, " ")); err != nil {
+			return err
+		}
+	}
 	if m.steps == m.killAt {
 		m.dead = true
 		return errKilled

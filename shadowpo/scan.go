@@ -69,7 +69,9 @@ func (w *watch) scan(now time.Time) (found, error) {
 				busy[stem] = true
 			}
 		case extSide:
-			f.side[stem] = i.Name()
+			if !i.IsDir() {
+				f.side[stem] = i.Name()
+			}
 		}
 	}
 	if err := w.adopt(list, names); err != nil {

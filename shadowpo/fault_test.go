@@ -1,0 +1,503 @@
+package shadowpo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"backbone/gateway/mail"
+)
+
+// Every step of either direction, failing in every way a disk does: the error is never final, nothing is lost or
+// doubled, and once the cause is gone the drop goes on by itself.
+func TestDiskErrorsAreNeverFinalAndPass(t *testing.T) {
+	for _, cause := range []error{syscall.ENOSPC, syscall.EIO, syscall.EROFS, syscall.EMFILE, syscall.ESTALE, fs.ErrPermission} {
+		for at := 1; ; at++ {
+			failed := false
+			m := newModel()
+			n := 0
+			m.fail = func(string) error {
+				if n++; n == at {
+					failed = true
+					return cause
+				}
+				return nil
+			}
+			m.write(submitDir, "ONE.MSG", message("one"))
+			m.write(submitDir, "TWO.MSG", message("two")+bad("bad two"))
+			s := &store{keys: map[string]bool{}}
+			d := onModel(m)
+			w := &watch{drop: d, handle: s.take(m), leave: map[string]bool{}}
+			got := map[string]int{}
+			for range 8 {
+				if _, err := w.cycle(context.Background()); err != nil {
+					if f := mail.AsFailure(fault(err)); f.Final() {
+						t.Fatalf("%v at step %d is final: %v", cause, at, f)
+					}
+					w.close()
+				}
+				for _, c := range w.open {
+					c.next = time.Time{}
+				}
+				for _, k := range []string{"k1", "k2"} {
+					_, err := d.Deliver(context.Background(), Outbound{Key: k, Write: content(message(k))})
+					if f := mail.AsFailure(err); err != nil && f.Final() {
+						t.Fatalf("%v at step %d is final: %v", cause, at, f)
+					}
+				}
+				m.collect(func(_, text string) { got[text]++ })
+			}
+			w.close()
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(s.messages)
+			want := map[string]int{message("k1"): 1, message("k2"): 1}
+			if !slices.Equal(s.messages, []string{"one", "two"}) || !maps.Equal(got, want) || len(sortedNames(m.folders[badmailDir])) != 2 || len(sortedNames(m.folders[submitDir])) != 0 {
+				t.Fatalf("%v at step %d: took %q, delivered %v, badmail %v, left %v\n%s", cause, at, s.messages, got,
+					sortedNames(m.folders[badmailDir]), sortedNames(m.folders[submitDir]), strings.Join(m.trace, "\n"))
+			}
+			if !failed {
+				break
+			}
+		}
+	}
+}
+
+// inModel runs a drop on a model disk in virtual time. No file of it is real, so that waits cost nothing.
+func inModel(t *testing.T, m *model, opt Options, run func(t *testing.T, d *Drop)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		opt.PostOffice = po1
+		d, err := openWith("model", opt, func(string) (tree, identity, error) {
+			if err := m.Valid(); err != nil {
+				return nil, identity{}, err
+			}
+			return m, identity{po1.String(), "model"}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		run(t, d)
+	})
+}
+
+func watching(t *testing.T, d *Drop, h Handler) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := d.Watch(ctx, h); err != nil {
+			t.Error(err)
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+func TestFilesAreClaimedOnlyWhenWholeAndStable(t *testing.T) {
+	text := message("slow copy")
+	m := newModel()
+	inModel(t, m, Options{}, func(t *testing.T, d *Drop) {
+		var s sink
+		var took time.Time
+		defer watching(t, d, func(ctx context.Context, in *Inbound) error {
+			took = time.Now()
+			return s.take(ctx, in)
+		})()
+		began := time.Now()
+		// A writer that copies in place, a piece every 1.5 seconds, and pauses for 40 in the middle of it.
+		for i := range 10 {
+			m.write(submitDir, "SLOW.MSG", text[:len(text)*(i+1)/10])
+			if i == 5 {
+				time.Sleep(40 * time.Second)
+			}
+			time.Sleep(1500 * time.Millisecond)
+			if len(s.got()) != 0 {
+				t.Fatalf("claimed after %v, piece %d of 10", took.Sub(began), i+1)
+			}
+		}
+		written := began.Add(53500 * time.Millisecond) // the last piece
+		time.Sleep(10 * time.Second)
+		if got := s.got(); !slices.Equal(got, []string{"slow copy"}) {
+			t.Fatalf("got %v", got)
+		}
+		if wait := took.Sub(written); wait < 2*time.Second || wait > 8*time.Second {
+			t.Errorf("claimed %v after the last write", wait)
+		}
+	})
+}
+
+func TestFileThatNeverBecomesWholeGoesToBadmail(t *testing.T) {
+	m := newModel()
+	text := message("cut")
+	m.write(submitDir, "CUT.MSG", text[:len(text)-3])
+	m.write(submitDir, "GOOD.MSG", message("good"))
+	inModel(t, m, Options{Incomplete: time.Minute}, func(t *testing.T, d *Drop) {
+		var s sink
+		defer watching(t, d, s.take)()
+		time.Sleep(30 * time.Second)
+		if got := s.got(); !slices.Equal(got, []string{"good"}) {
+			t.Errorf("got %v", got)
+		}
+		if got := sortedNames(m.folders[badmailDir]); len(got) != 0 {
+			t.Errorf("put aside after 30 s: %v", got)
+		}
+		time.Sleep(40 * time.Second)
+		list, err := d.Quarantine(context.Background())
+		if err != nil || len(list) != 1 || !strings.HasPrefix(list[0].Reasons[0], "143-001-000 the sizes") {
+			t.Errorf("got %v, %v", list, err)
+		}
+	})
+}
+
+func TestRefusedMessagesWaitAndAreOfferedAgainUnderTheSameKey(t *testing.T) {
+	m := newModel()
+	m.write(submitDir, "TWO.MSG", message("first")+message("second"))
+	inModel(t, m, Options{Stable: -1}, func(t *testing.T, d *Drop) {
+		var s sink
+		keys := map[string][]string{}
+		repeated := 0
+		full := true
+		s.err = func(in *Inbound) error {
+			keys[in.Message.Subject] = append(keys[in.Message.Subject], in.Key)
+			if in.Repeated {
+				repeated++
+			}
+			if full && in.Message.Subject == "first" {
+				return mail.LocalFault("disk full", syscall.ENOSPC)
+			}
+			return nil
+		}
+		defer watching(t, d, s.take)()
+		time.Sleep(10 * time.Minute)
+		if got := s.got(); !slices.Equal(got, []string{"second"}) {
+			t.Errorf("got %v", got)
+		}
+		if n := len(keys["first"]); n < 10 || n > 30 || repeated != n-1 {
+			t.Errorf("offered %d times in ten minutes, %d of them marked as repeated", n, repeated)
+		}
+		full = false
+		time.Sleep(2 * time.Minute)
+		if got := s.got(); !slices.Equal(got, []string{"first", "second"}) || len(sortedNames(m.folders[submitDir])) != 0 {
+			t.Errorf("got %v, left %v", got, sortedNames(m.folders[submitDir]))
+		}
+		if len(keys["second"]) != 1 || len(slices.Compact(keys["first"])) != 1 {
+			t.Errorf("keys %v", keys)
+		}
+	})
+}
+
+func TestAFileThatAlwaysFailsDoesNotStopTheOthers(t *testing.T) {
+	m := newModel()
+	for i := range 40 {
+		m.write(submitDir, fmt.Sprintf("STUCK%d.MSG", i), message("stuck"))
+	}
+	m.write(submitDir, "ZGOOD.MSG", message("good"))
+	inModel(t, m, Options{Stable: -1, Batch: 50}, func(t *testing.T, d *Drop) {
+		var s sink
+		s.err = func(in *Inbound) error {
+			if in.Message.Subject == "stuck" {
+				return errors.New("nobody classified this")
+			}
+			return nil
+		}
+		defer watching(t, d, s.take)()
+		time.Sleep(time.Second)
+		m.write(submitDir, "LATER.MSG", message("later"))
+		time.Sleep(10 * time.Second)
+		if got := s.got(); !slices.Equal(got, []string{"good", "later"}) {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+func TestAMessageThatCrashesItsHandlerIsPutAside(t *testing.T) {
+	m := newModel()
+	m.write(submitDir, "BOMB.MSG", message("bomb")+message("good"))
+	inModel(t, m, Options{Stable: -1}, func(t *testing.T, d *Drop) {
+		var s sink
+		s.err = func(in *Inbound) error {
+			if in.Message.Subject == "bomb" {
+				panic("index out of range")
+			}
+			return nil
+		}
+		defer watching(t, d, s.take)()
+		time.Sleep(5 * time.Minute)
+		list, err := d.Quarantine(context.Background())
+		if err != nil || len(list) != 1 || !strings.HasPrefix(list[0].Reasons[0], "201-001-000 554 5.6.0 internal error, 3 times") {
+			t.Errorf("got %+v, %v", list, err)
+		}
+		if got := s.got(); !slices.Equal(got, []string{"good"}) || len(sortedNames(m.folders[submitDir])) != 0 {
+			t.Errorf("got %v, left %v", got, sortedNames(m.folders[submitDir]))
+		}
+	})
+}
+
+func TestUnmountedShareIsTroubleNotEmptiness(t *testing.T) {
+	m := newModel()
+	inModel(t, m, Options{Stable: -1}, func(t *testing.T, d *Drop) {
+		var s sink
+		defer watching(t, d, s.take)()
+		time.Sleep(time.Second)
+		if _, err := d.Deliver(context.Background(), Outbound{Key: "before", Write: content("x")}); err != nil {
+			t.Fatal(err)
+		}
+		m.mu.Lock()
+		m.valid = &UnavailableError{"model", errors.New("no sentinel")}
+		m.mu.Unlock()
+		m.write(submitDir, "ONE.MSG", message("one"))
+		time.Sleep(time.Minute)
+		if _, err := d.Check(context.Background()); err == nil {
+			t.Error("an unmounted drop is fine")
+		}
+		_, err := d.Deliver(context.Background(), Outbound{Key: "during", Write: content("x")})
+		if f := mail.AsFailure(err); err == nil || f.Class != mail.Transient || f.Scope != mail.ScopeLink {
+			t.Errorf("got %v", err)
+		}
+		if got := s.got(); len(got) != 0 {
+			t.Errorf("got %v", got)
+		}
+		m.mu.Lock()
+		m.valid = nil
+		m.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		if got := s.got(); !slices.Equal(got, []string{"one"}) {
+			t.Errorf("got %v", got)
+		}
+		if _, err := d.Deliver(context.Background(), Outbound{Key: "during", Write: content("x")}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestOneGatewayServesADropAndAnotherTakesOver(t *testing.T) {
+	m := newModel()
+	inModel(t, m, Options{Stable: -1}, func(t *testing.T, first *Drop) {
+		second, err := openWith("model", Options{PostOffice: po1, Stable: -1}, first.open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var a, b sink
+		stopFirst := watching(t, first, a.take)
+		time.Sleep(time.Second)
+		stopSecond := watching(t, second, b.take)
+		for i := range 20 {
+			m.write(submitDir, fmt.Sprintf("M%d.MSG", i), message(fmt.Sprint(i)))
+			time.Sleep(time.Second)
+		}
+		if len(a.got()) != 20-5 && len(a.got()) < 10 || len(b.got()) != 0 {
+			t.Errorf("first took %d, second %d", len(a.got()), len(b.got()))
+		}
+		_, err = first.Deliver(context.Background(), Outbound{Key: "k", Write: content("x")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := second.Deliver(context.Background(), Outbound{Key: "k", Write: content("x")}); mail.AsFailure(err).Class != mail.Transient {
+			t.Errorf("second delivered beside the first: %v", err)
+		}
+		stopFirst()
+		if err := first.out.close(); err != nil {
+			t.Fatal(err)
+		}
+		first.out = newOutbound(first)
+		m.write(submitDir, "LAST.MSG", message("last"))
+		time.Sleep(11 * time.Second)
+		if !slices.Contains(b.got(), "last") || len(a.got())+len(b.got()) != 21 {
+			t.Errorf("first took %v, second %v", a.got(), b.got())
+		}
+		if got, err := second.Deliver(context.Background(), Outbound{Key: "k", Write: content("x")}); err != nil || !got.Duplicate {
+			t.Errorf("the second does not know what the first delivered: %+v, %v", got, err)
+		}
+		stopSecond()
+		if err := second.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestKeysAreRememberedForThirtyDaysAndForgottenAfterSixty(t *testing.T) {
+	m := newModel()
+	inModel(t, m, Options{}, func(t *testing.T, d *Drop) {
+		deliver := func(key string) bool {
+			got, err := d.Deliver(context.Background(), Outbound{Key: key, Write: content("x")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got.Duplicate
+		}
+		const day = 24 * time.Hour
+		deliver("first")
+		time.Sleep(29 * day)
+		deliver("second")
+		for i := range 29 {
+			time.Sleep(day)
+			deliver(fmt.Sprint("daily", i))
+		}
+		if !deliver("second") || !deliver("first") {
+			t.Error("forgotten after 58 days")
+		}
+		if n := len(sortedNames(m.folders[stateDir])); n != 2 {
+			t.Errorf("state has %v", sortedNames(m.folders[stateDir]))
+		}
+		time.Sleep(35 * day)
+		deliver("rotates")
+		if deliver("first") {
+			t.Error("kept for ever: the journal would grow without end")
+		}
+		if !deliver("daily28") {
+			t.Error("forgotten after 36 days")
+		}
+	})
+}
+
+func TestNamesRiseThoughTheClockGoesBack(t *testing.T) {
+	m := newModel()
+	inModel(t, m, Options{}, func(t *testing.T, d *Drop) {
+		last := ""
+		for i := range 100 {
+			got, err := d.Deliver(context.Background(), Outbound{Key: fmt.Sprint(i), Write: content("x")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.File <= last || len(got.File) != 12 || got.File != strings.ToUpper(got.File) {
+				t.Fatalf("%q after %q", got.File, last)
+			}
+			last = got.File
+			if i == 50 {
+				time.Sleep(365 * 24 * time.Hour)
+			}
+		}
+	})
+	// A new process whose clock is a year behind: synctest begins at the same time again.
+	inModel(t, m, Options{}, func(t *testing.T, d *Drop) {
+		list := sortedNames(m.folders[deliverDir])
+		got, err := d.Deliver(context.Background(), Outbound{Key: "next", Write: content("x")})
+		if err != nil || got.File <= list[len(list)-1] {
+			t.Errorf("%q after %q, %v", got.File, list[len(list)-1], err)
+		}
+	})
+}
+
+func TestForeignFilesInDeliverAreLeftAlone(t *testing.T) {
+	m := newModel()
+	for _, n := range []string{"MMFF1.MSG", "MMFF2.WRT", "README.TXT", "0ABCDEFG.TMP", "mmff3.wrt"} {
+		m.write(deliverDir, n, "foreign")
+	}
+	inModel(t, m, Options{}, func(t *testing.T, d *Drop) {
+		if _, err := d.Deliver(context.Background(), Outbound{Key: "k", Write: content("x")}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got := sortedNames(m.folders[deliverDir]); len(got) != 6 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestTornAndSpoiledJournalLinesAreNotReadAsSomethingElse(t *testing.T) {
+	m := newModel()
+	inModel(t, m, Options{}, func(t *testing.T, d *Drop) {
+		for _, k := range []string{"a", "b", "c"} {
+			if _, err := d.Deliver(context.Background(), Outbound{Key: k, Write: content(k)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	i := m.folders[stateDir].names[sentFile]
+	lines := strings.SplitAfter(string(i.data), "\n")
+	lines[1] = strings.Replace(lines[1], " b ", " B ", 1)
+	i.data = []byte(strings.Join(lines[:3], "") + "0M0000")
+	inModel(t, m, Options{}, func(t *testing.T, d *Drop) {
+		for k, want := range map[string]bool{"a": true, "b": false, "B": false, "c": true} {
+			if got, err := d.Deliver(context.Background(), Outbound{Key: k, Write: content(k)}); err != nil || got.Duplicate != want {
+				t.Errorf("%s: got %+v, %v", k, got, err)
+			}
+		}
+	})
+	inModel(t, m, Options{}, func(t *testing.T, d *Drop) {
+		for _, k := range []string{"a", "b", "B", "c"} {
+			if got, err := d.Deliver(context.Background(), Outbound{Key: k, Write: content(k)}); err != nil || !got.Duplicate {
+				t.Errorf("%s after the repair: got %+v, %v", k, got, err)
+			}
+		}
+	})
+}
+
+func TestSideFileTravelsWithItsMessage(t *testing.T) {
+	m := newModel()
+	good := Side{{SideID, "M1"}, {SideHop, "NORTHWIND/PO3"}, {SideHop, "SITEA"}}
+	b, err := good.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write(submitDir, "A.X", string(b))
+	m.write(submitDir, "A.MSG", message("a"))
+	m.write(submitDir, "b.x", string(b))
+	m.write(submitDir, "b.msg", message("b"))
+	m.write(submitDir, "SEVERAL.X", string(b))
+	m.write(submitDir, "SEVERAL.MSG", message("c")+message("d"))
+	m.write(submitDir, "BROKEN.X", "not a side file")
+	m.write(submitDir, "BROKEN.MSG", message("e"))
+	wrong, err := Side{{SideHash, strings.Repeat("0", 64)}}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write(submitDir, "WRONG.X", string(wrong))
+	m.write(submitDir, "WRONG.MSG", message("f"))
+	m.write(submitDir, "HUGE.X", sideHead+"\n"+strings.Repeat("cc="+strings.Repeat("x", 4000)+"\n", 100))
+	m.write(submitDir, "HUGE.MSG", message("g"))
+	inModel(t, m, Options{Stable: -1, Parallel: 1}, func(t *testing.T, d *Drop) {
+		sides, notes := map[string]Side{}, map[string][]mail.Note{}
+		stop := watching(t, d, func(_ context.Context, in *Inbound) error {
+			sides[in.Message.Subject], notes[in.Message.Subject] = in.Side, in.Notes
+			return nil
+		})
+		time.Sleep(time.Second)
+		stop()
+		for subject, want := range map[string]Side{"a": good, "b": good, "c": nil, "d": nil, "e": nil, "f": nil, "g": nil} {
+			if got, ok := sides[subject]; !ok || !slices.Equal(got, want) {
+				t.Errorf("%s: got %v", subject, got)
+			}
+			if lost := strings.Contains("cefg", subject); (len(notes[subject]) == 1) != lost {
+				t.Errorf("%s: notes %v", subject, notes[subject])
+			}
+		}
+		if left := sortedNames(m.folders[submitDir]); len(left) != 0 {
+			t.Errorf("left %v", left)
+		}
+		got, err := d.Deliver(context.Background(), Outbound{Key: "k", Write: content(message("out")), Side: good})
+		if err != nil {
+			t.Fatal(err)
+		}
+		side, err := readSide(m.Folder(deliverDir), withExt(got.File, extSide))
+		if err != nil || side.Get(SideID) != "M1" || len(side.Get(SideHash)) != 64 || len(side.All(SideHop)) != 2 {
+			t.Errorf("got %v, %v", side, err)
+		}
+		// What we write, another gateway's drop takes.
+		for _, n := range []string{got.File, withExt(got.File, extSide)} {
+			m.write(submitDir, n, string(m.folders[deliverDir].names[n].data))
+		}
+		stop = watching(t, d, func(_ context.Context, in *Inbound) error {
+			sides[in.Message.Subject], notes[in.Message.Subject] = in.Side, in.Notes
+			return nil
+		})
+		time.Sleep(time.Second)
+		stop()
+		if sides["out"].Get(SideID) != "M1" || len(notes["out"]) != 0 {
+			t.Errorf("got %v, %v", sides["out"], notes["out"])
+		}
+	})
+}
