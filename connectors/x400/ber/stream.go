@@ -55,8 +55,9 @@ func (s *Stream) Cons(t Tag, f func()) {
 	s.Raw([]byte{0, 0})
 }
 
-// Octets writes a string under tag t, whose pieces, when it is long, have the universal tag of its type.
-func (s *Stream) Octets(t, piece Tag, r io.Reader) {
+// Octets writes a string under tag t. Its pieces, when it is long, are OCTET STRINGs, whatever type the string has: the
+// character string types are encoded as if they were tagged ones (X.690 8.7.3, 8.23.3).
+func (s *Stream) Octets(t Tag, r io.Reader) {
 	if s.err != nil {
 		return
 	}
@@ -72,7 +73,7 @@ func (s *Stream) Octets(t, piece Tag, r io.Reader) {
 	s.Cons(t, func() {
 		for s.err == nil {
 			if n > 0 {
-				s.Raw(AppendHeader(nil, piece, false, n))
+				s.Raw(AppendHeader(nil, OctetString, false, n))
 				s.Raw(s.buf[:n])
 			}
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

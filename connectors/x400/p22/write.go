@@ -24,7 +24,7 @@ func writeIPM(s *ber.Stream, t ber.Tag, h *Heading, o p1.Options, body func()) {
 func PartIA5(s *ber.Stream, r io.Reader) {
 	s.Cons(ber.Context(0), func() {
 		s.Write(func(w *ber.Writer) { w.Cons(ber.Set, func() { w.Int(ber.Context(0), 5) }) })
-		s.Octets(ber.IA5String, ber.IA5String, r)
+		s.Octets(ber.IA5String, r)
 	})
 }
 
@@ -40,7 +40,7 @@ func PartGeneral(s *ber.Stream, sets []int64, r io.Reader) {
 				})
 			})
 		})
-		external(s, etGeneralText, func() { s.Octets(ber.GeneralString, ber.GeneralString, r) })
+		external(s, etGeneralText, func() { s.Octets(ber.GeneralString, r) })
 	})
 }
 
@@ -54,7 +54,7 @@ func external(s *ber.Stream, oid ber.OID, f func()) {
 
 // PartBilateral writes octets without attributes, all that 1984 has for a file.
 func PartBilateral(s *ber.Stream, r io.Reader) {
-	s.Octets(ber.Context(14), ber.OctetString, r)
+	s.Octets(ber.Context(14), r)
 }
 
 // PartFile writes a file; of p Filename and Description count.
@@ -67,7 +67,7 @@ func PartFile(s *ber.Stream, p BodyPart, r io.Reader) {
 			s.Cons(ber.Sequence, func() {
 				s.Cons(ber.ExternalType, func() {
 					s.Write(func(w *ber.Writer) { w.OID(ber.ObjectIdentifier, unstructured) })
-					s.Octets(ber.Context(1), ber.OctetString, r)
+					s.Octets(ber.Context(1), r)
 				})
 			})
 		})

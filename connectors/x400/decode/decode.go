@@ -1,0 +1,316 @@
+// Package decode prints what two MTAs said as an indented tree with the names that the standards give: a whole capture
+// file, layer by layer, or any one APDU.
+//
+// It is for people. It knows nothing that the layers' codecs do not, prints what it can of a broken encoding and says where
+// that breaks, and cuts long strings. Output order is that of the octets, so that a tree can be laid beside a hex dump.
+package decode
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"backbone/connectors/x400/acse"
+	"backbone/connectors/x400/ber"
+	"backbone/connectors/x400/cotp"
+	"backbone/connectors/x400/pcap"
+	"backbone/connectors/x400/presentation"
+	"backbone/connectors/x400/rtse"
+	"backbone/connectors/x400/session"
+	"backbone/connectors/x400/tpkt"
+)
+
+// maxInput bounds what is decoded.
+const maxInput = 256 << 20
+
+// Write decodes b and prints it: a capture file (pcap, pcapng), the octets of one direction of a connection (TPKTs), a
+// transfer (an EXTERNAL), an MTS-APDU, an interpersonal message or notification, or an association control or presentation
+// APDU. The error says that part of it could not be decoded; everything else was printed.
+func Write(w io.Writer, b []byte) error {
+	p := &printer{w: w}
+	switch {
+	case len(b) > maxInput:
+		return fmt.Errorf("decode: %d octets are more than %d", len(b), maxInput)
+	case pcap.Magic(b):
+		p.capture(b)
+	case len(b) > 4 && b[0] == 3 && b[1] == 0 && int(b[2])<<8|int(b[3]) <= len(b):
+		p.stream(newFlow(), b)
+	default:
+		p.apdu(b)
+	}
+	return errors.Join(append(p.errs, p.werr)...)
+}
+
+type printer struct {
+	w     io.Writer
+	depth int
+	errs  []error
+	werr  error
+}
+
+func (p *printer) line(format string, args ...any) {
+	if p.werr == nil {
+		_, p.werr = fmt.Fprintf(p.w, "%s%s\n", strings.Repeat("  ", p.depth), fmt.Sprintf(format, args...))
+	}
+}
+
+func (p *printer) in(f func()) { p.depth++; f(); p.depth-- }
+
+func (p *printer) fail(err error) {
+	p.line("!! %v", err)
+	if len(p.errs) < 20 {
+		p.errs = append(p.errs, err)
+	}
+}
+
+func (p *printer) capture(b []byte) {
+	all, err := pcap.Read(b)
+	if err != nil {
+		p.fail(err)
+	}
+	for i, c := range all {
+		p.line("connection %d: %s calls %s", i+1, c.Caller, c.Answerer)
+		f := newFlow()
+		p.in(func() {
+			for _, t := range c.Turns {
+				who := c.Caller
+				if !t.FromCaller {
+					who = c.Answerer
+				}
+				p.line("%s:", who)
+				p.in(func() { p.stream(f.side(t.FromCaller), t.Octets) })
+			}
+		})
+	}
+}
+
+// flow is what is remembered of a connection: what has been agreed, and the transfer under way in each direction.
+type flow struct {
+	agreed   *agreed
+	tsdu     []byte
+	rest     []byte // of a TPKT that the turn cut
+	transfer []byte
+	other    *flow
+}
+
+type agreed struct {
+	bare     bool // X.410 mode
+	known    bool
+	contexts map[int64]ber.OID
+}
+
+func newFlow() *flow {
+	a := &agreed{contexts: map[int64]ber.OID{}}
+	return &flow{agreed: a, other: &flow{agreed: a}}
+}
+
+func (f *flow) side(caller bool) *flow {
+	if caller {
+		return f
+	}
+	return f.other
+}
+
+func (p *printer) stream(f *flow, b []byte) {
+	b = append(f.rest, b...)
+	f.rest = nil
+	for len(b) > 0 {
+		if len(b) >= 4 && b[0] == 3 && int(b[2])<<8|int(b[3]) > len(b) {
+			f.rest = b
+			return
+		}
+		packet, err := tpkt.New(struct {
+			io.Reader
+			io.Writer
+		}{bytes.NewReader(b), nil}).ReadPacket()
+		if err != nil {
+			p.fail(err)
+			return
+		}
+		b = b[4+len(packet):]
+		p.tpdu(f, packet)
+	}
+}
+
+func (p *printer) tpdu(f *flow, b []byte) {
+	t, err := cotp.Parse(b)
+	if err != nil {
+		p.fail(err)
+		return
+	}
+	switch t.Code {
+	case cotp.CR, cotp.CC:
+		p.line("COTP %s  source %04x, destination %04x, TPDU size %d%s%s", t.Code, t.Src, t.Dst, t.Size, selector("called", t.Called), selector("calling", t.Calling))
+	case cotp.DR, cotp.ER:
+		p.line("COTP %s  %s", t.Code, t.Reason)
+	case cotp.DT:
+		f.tsdu = append(f.tsdu, t.Data...)
+		if t.EOT {
+			tsdu := f.tsdu
+			f.tsdu = nil
+			p.tsdu(f, tsdu)
+		}
+	}
+}
+
+func selector(name string, b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s selector %s", name, text(b))
+}
+
+func (p *printer) tsdu(f *flow, b []byte) {
+	all, err := session.Parse(b)
+	if err != nil {
+		p.fail(err)
+		return
+	}
+	for _, s := range all {
+		p.spdu(f, s)
+	}
+}
+
+func (p *printer) spdu(f *flow, s *session.SPDU) {
+	extra := selector("called", s.Called) + selector("calling", s.Calling)
+	if s.Requirements != nil {
+		extra += fmt.Sprintf(", versions %02x, functional units %04x", s.Versions, uint16(*s.Requirements))
+	}
+	if len(s.ActivityID) > 0 {
+		extra += fmt.Sprintf(", activity %x", s.ActivityID)
+	}
+	if s.Type == session.DT {
+		extra += fmt.Sprintf(", %d octets", len(s.UserData))
+	}
+	p.line("session %s%s", s, extra)
+	p.in(func() {
+		switch s.Type {
+		case session.CN, session.AC:
+			p.connect(f, s, false)
+		case session.RF:
+			if len(s.UserData) > 0 {
+				p.connect(f, s, true)
+			}
+		case session.AS:
+			f.transfer = nil
+		case session.DT:
+			p.data(f, s.UserData)
+		case session.AE:
+			whole := f.transfer
+			f.transfer = nil
+			p.line("transfer of %d octets", len(whole))
+			p.in(func() { p.transferred(whole) })
+		case session.FN, session.DN, session.PT, session.AB:
+			if len(s.UserData) > 0 {
+				p.tree(s.UserData, releaseType(s))
+			}
+		}
+	})
+}
+
+func releaseType(s *session.SPDU) *asn {
+	if s.Type == session.AB {
+		return tAbort
+	}
+	return tUserData
+}
+
+// connect prints a presentation connect and remembers what it settles.
+func (p *printer) connect(f *flow, s *session.SPDU, refuse bool) {
+	c, err := presentation.ParseConnect(s.UserData, refuse)
+	if err != nil {
+		p.fail(err)
+	} else {
+		f.agreed.known, f.agreed.bare = true, !c.Normal
+		for _, def := range c.Contexts {
+			f.agreed.contexts[def.ID] = def.Abstract
+		}
+	}
+	t := tCP
+	if refuse {
+		t = tCPR
+	}
+	p.tree(s.UserData, t)
+}
+
+// data adds a segment to the transfer under way.
+func (p *printer) data(f *flow, b []byte) {
+	if f.agreed.bare || !(len(b) > 0 && (b[0] == 0x61 || b[0] == 0x40)) {
+		f.transfer = append(f.transfer, b...)
+		return
+	}
+	pdvs, err := presentation.ParseUserData(b)
+	if err != nil {
+		p.fail(err)
+		return
+	}
+	for _, v := range pdvs {
+		if name := f.agreed.contexts[v.Context]; name != "" && name != acse.AbstractSyntax && oidNames[name] == "" {
+			p.line("context %d (%s): %d octets", v.Context, name, len(v.Single)+len(v.Octets))
+			continue
+		}
+		octets := v.Octets
+		if v.Single != nil {
+			d := ber.NewDecoder(v.Single, ber.Limits{Depth: 96, Elements: 1 << 20, Joined: maxInput})
+			if root := d.Root(); root.Is(ber.OctetString) {
+				octets = root.Octets()
+			} else {
+				p.tree(v.Single, nil)
+				continue
+			}
+		}
+		f.transfer = append(f.transfer, octets...)
+	}
+}
+
+// transferred prints a transfer.
+func (p *printer) transferred(b []byte) {
+	apdu, err := rtse.Value(b)
+	if err != nil {
+		p.fail(err)
+		return
+	}
+	p.tree(apdu, tMTSAPDU)
+}
+
+// apdu prints octets of which nobody said what they are.
+func (p *printer) apdu(b []byte) {
+	d := ber.NewDecoder(b, ber.Limits{Depth: 96, Elements: 4 << 20, Joined: maxInput})
+	root := d.Root()
+	if d.Err() != nil {
+		p.fail(d.Err())
+		return
+	}
+	switch {
+	case root.Is(ber.ExternalType):
+		p.transferred(b)
+	case root.Tag.Class == ber.ClassApplication && root.Tag.Number <= 4 && root.Tag.Number != 1:
+		p.tree(b, tACSE)
+	case root.Is(ber.Application(1)):
+		if inner := root.First(); inner.Is(ber.Sequence) {
+			p.tree(b, tUserData)
+		} else {
+			p.tree(b, tACSE)
+		}
+	case root.Is(ber.Set):
+		p.tree(b, tCP)
+	case root.Is(ber.Context(0)) && root.First().Is(ber.Set) && second(root).Is(ber.OctetString), root.Is(ber.Context(1)) && second(root).Is(ber.Set) && root.First().Is(ber.Set), root.Is(ber.Context(2)):
+		p.tree(b, tMTSAPDU)
+	case root.Is(ber.Context(0)), root.Is(ber.Context(1)):
+		p.tree(b, tInformationObject)
+	default:
+		p.tree(b, nil)
+	}
+}
+
+func second(e ber.Element) ber.Element {
+	n := 0
+	for m := range e.All() {
+		if n++; n == 2 {
+			return m
+		}
+	}
+	return ber.Element{}
+}
