@@ -26,6 +26,8 @@ type Link struct {
 	session sessions
 }
 
+var _ connectors.Connector = (*Link)(nil)
+
 func newLink(env connectors.Env, cfg *Config) (*Link, error) {
 	log := env.Log.With("connector", cfg.Name)
 	spaces, bad := cfg.AddressSpaces()
@@ -112,6 +114,9 @@ func (l *Link) handOver(ctx context.Context, t *connectors.Transfer) (string, *m
 		defer func() { <-s.places }()
 	case <-ctx.Done():
 		return "", l.classify(ctx, ctx.Err())
+	}
+	if f := enclose(offer, t.Content); f != nil {
+		return "", f
 	}
 	taken, f := l.send(ctx, s, offer, t.Content)
 	if f != nil {

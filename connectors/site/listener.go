@@ -130,7 +130,7 @@ func (s *listener) admit(next http.Handler) http.Handler {
 			return
 		}
 		c := &caller{link: l, addr: r.RemoteAddr, ctl: http.NewResponseController(w)}
-		if err := c.ctl.SetReadDeadline(time.Now().Add(l.cfg.Timeout.D())); err != nil {
+		if err := errors.Join(c.bound(), c.ctl.SetReadDeadline(time.Now().Add(l.cfg.Timeout.D()))); err != nil {
 			s.log.Debug("site link can't bound a call", "peer", r.RemoteAddr, "err", err)
 			return
 		}

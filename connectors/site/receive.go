@@ -24,6 +24,11 @@ type caller struct {
 	ctl  *http.ResponseController
 }
 
+// bound gives the caller time to take what is written from now on; unbound lifts that, because a transfer lasts as long as
+// it moves, and the gateway's Accept as long as it takes.
+func (c *caller) bound() error   { return c.ctl.SetWriteDeadline(time.Now().Add(c.link.cfg.Timeout.D())) }
+func (c *caller) unbound() error { return c.ctl.SetWriteDeadline(time.Time{}) }
+
 type callerKey struct{}
 
 func callerOf(ctx context.Context) (*caller, error) {
@@ -80,6 +85,17 @@ func (s *listener) Transfer(ctx context.Context, stream *connect.BidiStream[site
 	if err != nil {
 		return err
 	}
+	if err := c.unbound(); err != nil {
+		return err
+	}
+	err = s.transfer(ctx, c, stream)
+	if late := c.bound(); err == nil { // the end of the stream is still to be written
+		err = late
+	}
+	return err
+}
+
+func (s *listener) transfer(ctx context.Context, c *caller, stream *connect.BidiStream[sitev1.TransferRequest, sitev1.TransferResponse]) error {
 	r := &receipt{caller: c, gw: s.gw, stream: stream}
 	release, err := c.enter(ctx)
 	if err != nil {
@@ -130,19 +146,15 @@ func (r *receipt) next() (*sitev1.TransferRequest, error) {
 	return m, err
 }
 
-// answer sends one answer. A caller that does not take it in time loses the stream; the deadline is lifted again
-// because the gateway's Accept may last.
+// answer sends one answer. A caller that does not take it in time loses the stream.
 func (r *receipt) answer(m *sitev1.TransferResponse) error {
-	if err := r.ctl.SetWriteDeadline(time.Now().Add(r.link.cfg.Timeout.D())); err != nil {
+	if err := r.bound(); err != nil {
 		return err
 	}
 	if err := r.stream.Send(m); err != nil {
 		return err
 	}
-	if m.GetResume() == nil {
-		return nil // the deadline also bounds the end of the stream
-	}
-	return r.ctl.SetWriteDeadline(time.Time{})
+	return r.unbound()
 }
 
 func (r *receipt) refuse(f *mail.Failure) error {

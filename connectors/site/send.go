@@ -17,8 +17,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// offer is the first step of a hand-over, with the content inside when that is small. What the peer would refuse in
-// the envelope is refused here.
+// offer is the first step of a hand-over, still without content. What the peer would refuse in the envelope is refused
+// here.
 func (l *Link) offer(t *connectors.Transfer, size int64) (*sitev1.Offer, *mail.Failure) {
 	o := &sitev1.Offer{Version: protocol, Key: wireKey(t.Key), Size: uint64(size), Envelope: packEnvelope(&t.Envelope)}
 	if err := checkEnvelope(o.Envelope); err != nil {
@@ -27,26 +27,31 @@ func (l *Link) offer(t *connectors.Transfer, size int64) (*sitev1.Offer, *mail.F
 	if n := proto.Size(o); n > envelopeLimit {
 		return nil, protocolFault(fmt.Sprintf("an envelope of %d octets: the site link carries at most %d", n, envelopeLimit))
 	}
-	if size > inlineLimit {
-		return o, nil
+	return o, nil
+}
+
+// enclose puts a small content into its offer.
+func enclose(o *sitev1.Offer, content mail.Content) *mail.Failure {
+	if o.Size > inlineLimit {
+		return nil
 	}
-	r, err := t.Content.Open()
+	r, err := content.Open()
 	if err != nil {
-		return nil, unreadable(err)
+		return unreadable(err)
 	}
-	b := make([]byte, size+1) // one more, to find that there is more
+	b := make([]byte, o.Size+1) // one more, to find that there is more
 	n, err := io.ReadFull(r, b)
 	switch closing := r.Close(); {
-	case err == nil || int64(n) != size:
-		return nil, unreadable(errors.Join(fmt.Errorf("it says %d octets and gave %d", size, n), err))
+	case err == nil || uint64(n) != o.Size:
+		return unreadable(errors.Join(fmt.Errorf("it says %d octets and gave %d", o.Size, n), err))
 	case !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF):
-		return nil, unreadable(err)
+		return unreadable(err)
 	case closing != nil:
-		return nil, unreadable(closing)
+		return unreadable(closing)
 	}
 	sum := sha256.Sum256(b[:n])
 	o.Content, o.Sha256 = b[:n], sum[:]
-	return o, nil
+	return nil
 }
 
 func unreadable(err error) *mail.Failure {

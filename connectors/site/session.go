@@ -67,7 +67,7 @@ func (s *sessions) open(ctx context.Context) (*session, *mail.Failure) {
 	if err != nil {
 		s.drop(s.former())
 		fresh.transport.CloseIdleConnections()
-		if !connect.IsWireError(err) && ctx.Err() == nil {
+		if brokenOff(err) && ctx.Err() == nil {
 			if v := s.link.verdict(ctx, fresh.trust); s.link.trustFailure(v) != "" {
 				err = v
 			}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+
+	"connectrpc.com/connect"
 )
 
 // dialTLS is the calling side: our certificate goes along and the peer's must be the one that the link expects.
@@ -69,9 +71,9 @@ func (s *listener) identify(cs *tls.ConnectionState) (*Link, error) {
 		Reason: fmt.Sprintf("none of the %d links at %s expects it", len(s.links), s.addr)}
 }
 
-// verdict finds out why a peer breaks off new connections, or returns nil when it does not. In TLS 1.3 a caller's handshake is
-// over before the called side has looked at its certificate; the refusal comes instead of the first octets, where
-// net/http does not pass it on.
+// verdict finds out why a peer breaks off new connections, or returns nil when it does not. In TLS 1.3 a caller's
+// handshake is over before the called side has looked at its certificate; the refusal comes instead of the first
+// octets, where net/http does not pass it on.
 func (l *Link) verdict(ctx context.Context, t *trust) error {
 	ctx, stop := context.WithTimeout(ctx, dialTimeout)
 	defer stop()
@@ -83,6 +85,20 @@ func (l *Link) verdict(ctx context.Context, t *trust) error {
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	_, err = c.Read(make([]byte, 1)) // a server of HTTP/2 speaks first
 	return err
+}
+
+// brokenOff tells a call whose connection was made and then lost, so that verdict may learn more. What could not be
+// dialled or stays silent has nothing to say.
+func brokenOff(err error) bool {
+	var op *net.OpError
+	var slow net.Error
+	switch {
+	case connect.IsWireError(err), errors.Is(err, errSilent):
+		return false
+	case errors.As(err, &op) && op.Op == "dial", errors.As(err, &slow) && slow.Timeout():
+		return false
+	}
+	return true
 }
 
 // trustFailure gives words to a handshake that failed for lack of trust, "" when that was not the reason.

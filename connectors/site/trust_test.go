@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"backbone/connectors"
 	"backbone/connectors/connectortest"
 	"backbone/gateway/mail"
 )
@@ -331,5 +330,3 @@ func TestAKeyOthersCanReadIsWarnedOf(t *testing.T) {
 		t.Errorf("no warning in:\n%s", log.String())
 	}
 }
-
-var _ connectors.Connector = (*Link)(nil)
