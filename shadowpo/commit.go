@@ -2,6 +2,7 @@ package shadowpo
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"time"
@@ -16,7 +17,10 @@ type outbound struct {
 	mu      sync.Mutex
 	keys    map[string]chan struct{} // keys in hand; closed when given back
 	session *session
+	closed  bool
 }
+
+var errClosed = errors.New("drop is closed")
 
 func newOutbound(d *Drop) *outbound {
 	o := &outbound{drop: d, intents: make(chan *intent, 256), keys: map[string]chan struct{}{}}
@@ -25,6 +29,13 @@ func newOutbound(d *Drop) *outbound {
 }
 
 func (o *outbound) close() error {
+	o.mu.Lock()
+	again := o.closed
+	o.closed = true
+	o.mu.Unlock()
+	if again {
+		return nil
+	}
 	close(o.intents)
 	o.done.Wait()
 	o.mu.Lock()
@@ -66,6 +77,9 @@ func (o *outbound) reserve(ctx context.Context, key string) (release func(), err
 func (o *outbound) current() (*session, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.closed {
+		return nil, errClosed
+	}
 	if s := o.session; s != nil {
 		if s.err == nil && time.Since(s.checked) > time.Second {
 			s.err, s.checked = s.tree.Valid(), time.Now()

@@ -18,8 +18,8 @@ type textLogs struct {
 	lines chan logLine
 	done  sync.WaitGroup
 
-	mu      sync.Mutex
-	dropped int
+	mu     sync.Mutex
+	closed bool
 }
 
 type logLine struct{ file, head, text string }
@@ -34,17 +34,24 @@ func newTextLogs(d *Drop) *textLogs {
 }
 
 func (l *textLogs) close() {
-	close(l.lines)
+	l.mu.Lock()
+	if !l.closed {
+		l.closed = true
+		close(l.lines)
+	}
+	l.mu.Unlock()
 	l.done.Wait()
 }
 
 func (l *textLogs) put(line logLine) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
 	select {
 	case l.lines <- line:
-	default:
-		l.mu.Lock()
-		l.dropped++
-		l.mu.Unlock()
+	default: // a person reads these lines: better one less than mail that waits
 	}
 }
 

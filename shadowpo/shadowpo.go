@@ -127,7 +127,7 @@ func openWith(dir string, opt Options, open func(string) (tree, identity, error)
 	return d, nil
 }
 
-// Close ends the drop's own work and gives its locks back.
+// Close ends the drop's own work and gives its locks back. A second call does nothing.
 func (d *Drop) Close() error {
 	err := d.out.close()
 	if d.text != nil {
