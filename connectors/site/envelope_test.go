@@ -237,6 +237,7 @@ func FuzzUnpackFailure(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
+	f.Add([]byte("\"\x0540000")) // an enhanced code without dots
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var w sitev1.Failure
 		if proto.Unmarshal(b, &w) != nil {
@@ -248,7 +249,7 @@ func FuzzUnpackFailure(f *testing.F) {
 			first = "5"
 		}
 		if got.Class == mail.Local || got.Text == "" || strings.ContainsAny(got.Text+got.Peer, "\r\n") ||
-			!strings.HasPrefix(fmt.Sprint(got.Code), first) || !strings.HasPrefix(got.Enhanced, first+".") || got.RetryAfter < 0 || got.RetryAfter > maxRetryAfter {
+			!strings.HasPrefix(fmt.Sprint(got.Code), first) || !strings.HasPrefix(got.Enhanced, first+".") || strings.Count(got.Enhanced, ".") != 2 || got.RetryAfter < 0 || got.RetryAfter > maxRetryAfter {
 			t.Fatalf("%+v", got)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"backbone/connectors/site/sitev1"
@@ -33,6 +34,9 @@ func packFailure(f *mail.Failure) *sitev1.Failure {
 		RetryAfter: uint32(min(f.RetryAfter, maxRetryAfter) / time.Second)}
 }
 
+// enhanced is RFC 3463's form of a failure.
+var enhanced = regexp.MustCompile(`^[45]\.[0-9]{1,3}\.[0-9]{1,3}$`)
+
 // maxRetryAfter is the longest that a peer may ask us to stay away.
 const maxRetryAfter = 24 * time.Hour
 
@@ -61,7 +65,7 @@ func unpackFailure(site string, w *sitev1.Failure) *mail.Failure {
 	if f.Code < 400 || f.Code > 599 || fmt.Sprint(f.Code)[:1] != first {
 		f.Code = map[string]int{"4": 451, "5": 554}[first]
 	}
-	if len(f.Enhanced) < 5 || len(f.Enhanced) > 9 || f.Enhanced[:1] != first {
+	if !enhanced.MatchString(f.Enhanced) || f.Enhanced[:1] != first {
 		f.Enhanced = first + ".3.0"
 	}
 	if f.Reason < 0 || f.Reason > 6 || f.Diagnostic < -1 || f.Diagnostic > 255 || f.MSMail > 999 {
