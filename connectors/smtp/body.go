@@ -21,12 +21,12 @@ type body struct {
 	max       int64 // octets to take; 0: no limit
 	normalise bool
 
-	n     int64 // octets given
-	state bodyState
-	lf    bool  // the LF of a CRLF still to give
-	err   error // sticks
-	wire  bool  // err is the wire's
-	mended int // bare CR and LF so far
+	n      int64 // octets given
+	state  bodyState
+	lf     bool  // the LF of a CRLF still to give
+	err    error // sticks
+	wire   bool  // err is the wire's
+	mended int   // bare CR and LF so far
 }
 
 // bodyState is what the octets before mean for the next one.

@@ -35,7 +35,7 @@ func readHead(r io.Reader) ([]byte, head, error) {
 			return nil, h, err
 		}
 		var found bool
-		if h, found = scanHead(buf, h.end, err != nil || len(buf) >= maxHead); found {
+		if h, found = scanHead(buf, h.end, err != nil); found || len(buf) >= maxHead {
 			return buf, h, nil
 		}
 	}

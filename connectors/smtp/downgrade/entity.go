@@ -35,6 +35,12 @@ const (
 	mendRaw
 )
 
+// fate is what surveying an entity has decided for rewriting it.
+type fate struct {
+	act   action
+	eight bool // its body has octets above 127
+}
+
 // Convert writes the message that open gives, twice the same, in a form that the peer takes. It returns what was done,
 // in a few words for a person.
 func Convert(w io.Writer, open func() (io.Reader, error), o Options) (changes []string, err error) {
@@ -49,7 +55,7 @@ func Convert(w io.Writer, open func() (io.Reader, error), o Options) (changes []
 	if r, err = open(); err != nil {
 		return nil, err
 	}
-	rewrite := &walker{lines: newLines(r), o: o, out: w, actions: survey.actions}
+	rewrite := &walker{lines: newLines(r), o: o, out: w, fates: survey.fates}
 	if err := rewrite.message(0); err != nil {
 		return nil, err
 	}
@@ -58,22 +64,22 @@ func Convert(w io.Writer, open func() (io.Reader, error), o Options) (changes []
 
 // walker goes through a message. Without out it only finds out what each entity needs; with out it does it.
 type walker struct {
-	lines   *lines
-	o       Options
-	out     io.Writer
-	actions []action
-	n       int // entities begun
+	lines *lines
+	o     Options
+	out   io.Writer
+	fates []fate // of entities, in the order of their beginnings
+	n     int    // entities begun
 }
 
 func (w *walker) changes() []string {
 	words := []string{"", "8-bit or overlong text made quoted-printable", "octets made base64", "quoted-printable mended", "base64 mended", "parts mended that can't be encoded"}
 	var seen [6]bool
 	var out []string
-	for _, a := range w.actions {
-		if !seen[a] && words[a] != "" {
-			out = append(out, words[a])
+	for _, f := range w.fates {
+		if !seen[f.act] && words[f.act] != "" {
+			out = append(out, words[f.act])
 		}
-		seen[a] = true
+		seen[f.act] = true
 	}
 	return out
 }
@@ -106,16 +112,16 @@ func (w *walker) put(parts ...string) error {
 func (w *walker) entity(depth int, root bool) error {
 	index := w.n
 	w.n++
-	act := mendRaw
+	do := fate{act: mendRaw}
 	switch {
 	case index >= maxEntities:
 	case w.out == nil:
-		act = copyBody
-		w.actions = append(w.actions, copyBody)
+		do.act = copyBody
+		w.fates = append(w.fates, do)
 	default:
-		act = w.actions[index]
+		do = w.fates[index]
 	}
-	h := &header{w: w, root: root, act: act}
+	h := &header{w: w, root: root, fate: do}
 	if err := h.read(); err != nil {
 		return err
 	}
@@ -129,9 +135,9 @@ func (w *walker) entity(depth int, root bool) error {
 	case nested && depth < maxDepth:
 		return w.entity(depth+1, true)
 	}
-	need, err := w.leaf(act)
+	need, err := w.leaf(do.act)
 	if w.out == nil && index < maxEntities {
-		w.actions[index] = h.choose(need, boundary != "" || nested)
+		w.fates[index] = fate{h.choose(need, boundary != "" || nested), need.eight}
 	}
 	return err
 }
@@ -205,6 +211,9 @@ func (w *walker) leaf(act action) (need, error) {
 		n.long = n.long || column > MaxLine
 		if p.end != none {
 			column = 0
+		}
+		if p.end != none && act != copyBody && act != toBase {
+			p.text = bytes.TrimRight(p.text, "\r") // CR CR LF is one line end
 		}
 		if err := enc.text(p.text); err != nil {
 			return n, err

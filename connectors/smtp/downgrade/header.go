@@ -9,7 +9,7 @@ import (
 type header struct {
 	w    *walker
 	root bool
-	act  action
+	fate
 
 	contentType, encoding string
 	typed, versioned      bool
@@ -81,7 +81,8 @@ func (h *header) end(field []byte, body bool) error {
 			}
 		}
 		if !h.typed {
-			if err := w.put("Content-Type: text/plain; charset=unknown-8bit\r\n"); err != nil { // RFC 1428
+			charset := map[bool]string{true: "unknown-8bit", false: "us-ascii"}[h.eight] // RFC 1428
+			if err := w.put("Content-Type: text/plain; charset=", charset, "\r\n"); err != nil {
 				return err
 			}
 		}
