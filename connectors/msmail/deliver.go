@@ -64,7 +64,7 @@ func (c *Connector) admit(t *connectors.Transfer) (*office, error) {
 	if limit == 0 {
 		limit = c.maxSize
 	}
-	if limit > 0 && t.Content.Size() > limit && t.Envelope.Extra[translate.ExtraKind] != translate.ExtraDirSync { // KB Q133719
+	if limit > 0 && t.Content.Size() > limit && t.Envelope.Extra[translate.ExtraSystem] == "" { // KB Q133719
 		return nil, mail.TooLarge("the message is larger than post office " + o.name + " takes")
 	}
 	visits := 0

@@ -66,7 +66,7 @@ func TestDeliverOutcomes(t *testing.T) {
 			[]mail.State{mail.Failed}, mail.Policy, mail.ScopeMessage, 9, 0},
 		{"directory synchronisation may be large", []address.Address{system}, func(t *connectors.Transfer) {
 			t.Content = connectortest.Bytes(connectortest.Message(9000, 1))
-			t.Envelope.Extra = map[string]string{translate.ExtraKind: translate.ExtraDirSync}
+			t.Envelope.Extra = map[string]string{translate.ExtraSystem: "dirsync"}
 		}, []mail.State{mail.Relayed}, "", "", 0, 1},
 		{"home once is no loop", []address.Address{mira}, func(t *connectors.Transfer) { t.Envelope.Trace = trace("NORTHWIND/PO2", "SITEA") }, []mail.State{mail.Relayed}, "", "", 0, 1},
 		{"home twice is a loop", []address.Address{mira}, func(t *connectors.Transfer) {
@@ -107,6 +107,19 @@ func TestDeliverOutcomes(t *testing.T) {
 				t.Errorf("%d unfinished files are left", n)
 			}
 		})
+	}
+}
+
+func TestACancelledAttemptWritesNothing(t *testing.T) {
+	s := open(t, nil)
+	defer s.close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if o := s.Deliver(ctx, message(ms("NORTHWIND/PO2/MKUMAR")))[0]; o.State != mail.Deferred {
+		t.Errorf("got %s %v", o.State, o.Failure)
+	}
+	if n := len(s.files("NORTHWIND.PO2", "deliver", ".*")); n != 0 {
+		t.Errorf("%d files for PO2", n)
 	}
 }
 
@@ -199,6 +212,9 @@ func TestOnePostOfficeThatIsGoneDoesNotStopTheOthers(t *testing.T) {
 	if err := os.Rename(s.folder("NORTHWIND.PO1", ""), away); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Check(context.Background()); err == nil || !strings.Contains(err.Error(), "post office NORTHWIND/PO1") || strings.Contains(err.Error(), "PO2") {
+		t.Errorf("Check: %v", err)
+	}
 	gw := &connectortest.Acceptor{}
 	stop := s.serve(gw)
 	defer stop()
@@ -210,6 +226,9 @@ func TestOnePostOfficeThatIsGoneDoesNotStopTheOthers(t *testing.T) {
 	}
 	s.submit("NORTHWIND.PO1", "MMFF1.MSG", f)
 	gw.Wait(t, 2)
+	if err := s.Check(context.Background()); err != nil {
+		t.Errorf("Check: %v", err)
+	}
 }
 
 func TestQuarantineIsListedReadRepairedAndDiscarded(t *testing.T) {

@@ -12,6 +12,7 @@
 package msmail
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -179,6 +180,17 @@ func (c *Connector) Spaces() []address.Space {
 		out = append(out, o.spaces...)
 	}
 	return slices.Clone(out)
+}
+
+// Check tells whether every post office's folder is there, for the daemon's readiness.
+func (c *Connector) Check(ctx context.Context) error {
+	var errs []error
+	for _, o := range c.offices {
+		if _, err := o.drop.Check(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("post office %s: %w", o.name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // office finds a post office by NET/PO.

@@ -200,6 +200,21 @@ func TestAMessageThatCantBeTakenNowStaysInTheDrop(t *testing.T) {
 	}
 }
 
+func TestAMessageThatWasTakenThoughTheAnswerWasLostIsNotOfferedAgain(t *testing.T) {
+	s := open(t, nil)
+	defer s.close()
+	gw := &connectortest.Acceptor{}
+	gw.OnTaken(func(context.Context, connectortest.Accepted) error { return mail.LocalFault("the answer is lost", nil) })
+	stop := s.serve(gw)
+	defer stop()
+	s.submit("NORTHWIND.PO1", "MMFF1.MSG", file("Hello\r\n", "TO:NORTHWIND/PO2/MKUMAR", "FROM:NORTHWIND/PO1/ASMITH"))
+	connectortest.Until(t, "the file gone", func() bool { return len(gw.Taken()) == 1 && len(s.files("NORTHWIND.PO1", "submit", ".*")) == 0 })
+	stop()
+	if len(gw.Taken()) != 1 || gw.Duplicates() != 0 {
+		t.Errorf("taken %d, offered again %d times", len(gw.Taken()), gw.Duplicates())
+	}
+}
+
 func TestUserListsAreNeverBounced(t *testing.T) {
 	list := file("users\r\n", "TO:NORTHWIND/PO2/*SPECIAL", "FROM:NORTHWIND/PO1/ADMIN", "SUBJECT:user list")
 	t.Run("deleted by default", func(t *testing.T) {

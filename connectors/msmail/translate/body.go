@@ -51,7 +51,7 @@ func examine(page *mmff.CodePage, end mmff.LineEnd, body mail.Content, alone boo
 		if err != nil {
 			return f, fmt.Errorf("read body: %w", err)
 		}
-		s.line(text, ended)
+		s.line(text)
 		f.atLine = ended
 	}
 	f.exact = s.lone || s.controls > 0
@@ -67,6 +67,9 @@ func examine(page *mmff.CodePage, end mmff.LineEnd, body mail.Content, alone boo
 		f.encoding = "base64" // quoted-printable can't hold a single CR or LF beside line ends
 	case s.high+s.controls > 0, s.longest > maxPlain, s.fragile, alone && !f.atLine:
 		f.encoding = "quoted-printable"
+		if s.from { // whose lines break anywhere, also before "From "
+			f.encoding = "base64"
+		}
 	}
 	return f, nil
 }
@@ -77,10 +80,11 @@ type survey struct {
 	total, high, controls, longest int
 	lone                           bool // a CR or LF that is no line end
 	fragile                        bool // a line that some relay on the way is known to change
+	from                           bool // "From ", before which mailbox files put a > at the beginning of a line
 	reversible                     bool // every octet comes back from UTF-8
 }
 
-func (s *survey) line(text []byte, ended bool) {
+func (s *survey) line(text []byte) {
 	before := s.high
 	for _, c := range text {
 		switch {
@@ -94,10 +98,11 @@ func (s *survey) line(text []byte, ended bool) {
 	}
 	s.total += len(text)
 	s.longest = max(s.longest, len(text))
+	s.from = s.from || bytes.Contains(text, []byte("From "))
 	switch {
-	case bytes.HasPrefix(text, []byte("From ")), bytes.HasPrefix(text, []byte("--=_")):
-		s.fragile = true // mbox quoting; our own boundaries
-	case ended && len(text) > 0 && (text[len(text)-1] == ' ' || text[len(text)-1] == '\t'):
+	case bytes.HasPrefix(text, []byte("From ")), bytes.HasPrefix(text, []byte("--=_")): // the latter are our own boundaries
+		s.fragile = true
+	case len(text) > 0 && (text[len(text)-1] == ' ' || text[len(text)-1] == '\t'):
 		s.fragile = true
 	}
 	switch {

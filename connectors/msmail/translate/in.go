@@ -3,6 +3,7 @@ package translate
 import (
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,12 +32,9 @@ const (
 	kindReceipt = "receipt" // "Registered: name" (KB Q168771)
 )
 
-// ExtraKind is the key of mail.Envelope.Extra that tells mail of machines; its value ExtraDirSync exempts from size
-// limits (KB Q133719) and asks that no person is bothered with reports (KB Q162841).
-const (
-	ExtraKind    = "mmff.kind"
-	ExtraDirSync = kindDirSync
-)
+// ExtraSystem is the key of mail.Envelope.Extra that tells mail of machines, here directory synchronisation: it is exempt
+// from size limits (KB Q133719), and no person is bothered with reports on it (KB Q162841).
+const ExtraSystem = "system"
 
 // Arrival is what In must be told beside the message.
 type Arrival struct {
@@ -61,6 +59,7 @@ type Inbound struct {
 type inbound struct {
 	ledger
 	po     *PostOffice
+	page   *mmff.CodePage
 	m      *mmff.Message
 	side   shadowpo.Side
 	a      Arrival
@@ -76,11 +75,13 @@ type inbound struct {
 // local fault when the drop file can't be read. An Inbound without recipients asks for nothing to be done: it was for
 // *SPECIAL only (KB Q112879), and its notes say so.
 func (p *PostOffice) In(m *mmff.Message, side shadowpo.Side, a Arrival) (*Inbound, error) {
-	in := &inbound{ledger: ledger{slices.Clone(m.Notes)}, po: p, m: m, side: side, a: a}
+	in := &inbound{ledger: ledger{slices.Clone(m.Notes)}, po: p, page: p.Page, m: m, side: side, a: a}
+	in.codePage()
 	if err := in.trace(); err != nil {
 		return nil, err
 	}
 	in.classify()
+	m = in.m
 	in.cc = slices.Concat(m.CC, sideAddresses(side, shadowpo.SideCC))
 	in.recipients()
 	in.envelope()
@@ -94,17 +95,46 @@ func (p *PostOffice) In(m *mmff.Message, side shadowpo.Side, a Arrival) (*Inboun
 			return nil, mail.LocalFault("can't read the drop file", err)
 		}
 	}
-	if in.form, err = examine(p.Page, m.LineEnd, m.Text, len(in.files) == 0 && in.report == nil); err != nil {
+	if in.form, err = examine(in.page, m.LineEnd, m.Text, len(in.files) == 0 && in.report == nil); err != nil {
 		return nil, mail.LocalFault("can't read the drop file", err)
 	}
-	if in.form.charset == mimeLabel(p.Page) {
-		in.note("TEXT", mail.NoteMapped, "carried in its own code page %s, since some octets have no character of their own in it", p.Page)
+	if in.form.charset == mimeLabel(in.page) {
+		in.note("TEXT", mail.NoteMapped, "carried in its own code page %s, since some octets have no character of their own in it", in.page)
 	}
 	head, err := in.header()
 	if err != nil {
 		return nil, mail.BadContent("a header field can't be written", err)
 	}
 	return &Inbound{Envelope: in.env, Open: func() io.ReadCloser { return in.content(head) }, Notes: in.notes}, nil
+}
+
+// codePage reads the message anew when its side file names another code page than the post office's: subject and names
+// come with the octets of the post office's page.
+func (in *inbound) codePage() {
+	number, err := strconv.Atoi(in.side.Get(shadowpo.SideCodePage))
+	if err != nil || in.side.Get(shadowpo.SideCodePage) == in.po.Page.String() {
+		return
+	}
+	page, err := mmff.LookupCodePage(number)
+	if err != nil {
+		in.note("codepage", mail.NoteChanged, "%d is not known: read as %s", number, in.po.Page)
+		return
+	}
+	in.note("codepage", mail.NoteMapped, "%s, as the side file says, instead of %s", page, in.po.Page)
+	m := *in.m
+	again := func(s string) string {
+		b, loss := in.po.Page.Encode(s)
+		if loss != (mmff.Loss{}) {
+			return s
+		}
+		s, _ = page.Decode(b)
+		return s
+	}
+	m.Subject, m.Attachments = again(m.Subject), slices.Clone(m.Attachments)
+	for i := range m.Attachments {
+		m.Attachments[i].Name = again(m.Attachments[i].Name)
+	}
+	in.page, in.m = page, &m
 }
 
 // trace takes over the hops and finds loops: [004] is a post office that stands in the trace before its end, names
@@ -200,9 +230,10 @@ func (in *inbound) envelope() {
 	if e.Kind == mail.KindMessage {
 		e.Originator, e.Name = m.From, in.a.Book.Name(m.From)
 	}
-	if in.kind != "" {
-		e.Extra = map[string]string{ExtraKind: in.kind}
+	if in.kind == kindDirSync {
+		e.Extra = map[string]string{ExtraSystem: kindDirSync}
 	}
+	e.RetFull = true // MS Mail's reports have the original's text (KB Q147471)
 	if m.Priority != "" && !validPriority(m.Priority) {
 		in.note("PRIORITY", mail.NoteLost, "%q is none: it has one letter or digit", m.Priority)
 	}

@@ -185,8 +185,8 @@ func (in *inbound) text(alone bool) opener {
 		if err != nil {
 			return nil, nil, err
 		}
-		t := &canonicalText{lines: newLineReader(src, in.m.LineEnd, in.m.Text.Size()), page: in.po.Page}
-		if in.form.charset == mimeLabel(in.po.Page) {
+		t := &canonicalText{lines: newLineReader(src, in.m.LineEnd, in.m.Text.Size()), page: in.page}
+		if in.form.charset == mimeLabel(in.page) {
 			t.page = nil
 		}
 		return encoded(t, in.form.encoding, alone && !in.form.atLine), src, nil

@@ -13,8 +13,8 @@ import (
 const maxName = 100
 
 // SafeName makes a file name of what a stranger calls one: its last path element, without control characters,
-// directional overrides, the characters that DOS forbids, drive letters, streams (a:b), blanks or dots at the ends, and
-// not a device. A name of which nothing is left becomes "". It is for showing and suggesting: nothing of ours opens it.
+// directional overrides, the characters that DOS forbids, drive letters, streams (a:b), runs of blanks, blanks or dots at
+// the ends, and not a device. A name of which nothing is left becomes "". It is for showing and suggesting: nothing of ours opens it.
 func SafeName(name string) string {
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
 		name = name[i+1:]
@@ -35,7 +35,7 @@ func SafeName(name string) string {
 		}
 		return r
 	}, name)
-	name = strings.TrimRight(strings.TrimLeft(name, " "), " .")
+	name = strings.TrimRight(strings.Join(strings.Fields(name), " "), " .")
 	if device(name) {
 		name = "_" + name
 	}

@@ -98,7 +98,7 @@ func (in *inbound) readNDR() (*dsn.Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read body: %w", err)
 	}
-	text, _ := in.po.Page.Decode(b)
+	text, _ := in.page.Decode(b)
 	r := &dsn.Report{ReportingMTA: dsn.MTA{Type: "x-msmail", Name: in.po.Name.PostOffice().String()}, Arrival: in.env.Sent, About: in.side.Get(shadowpo.SideAbout)}
 	r.Recipients = failedIn(text)
 	if len(r.Recipients) == 0 {

@@ -126,6 +126,12 @@ func safeForSMTP(t fatal, b []byte) {
 	if !bytes.HasSuffix(b, []byte("\r\n")) {
 		t.Fatalf("does not end with a line end: SMTP would add one")
 	}
+	_, body, _ := bytes.Cut(b, []byte("\r\n\r\n"))
+	for line := range bytes.SplitSeq(body, []byte("\r\n")) {
+		if bytes.HasPrefix(line, []byte("From ")) || bytes.HasSuffix(line, []byte(" ")) || bytes.HasSuffix(line, []byte("\t")) {
+			t.Fatalf("a relay may change the line %q", line)
+		}
+	}
 	for line := range bytes.SplitSeq(b[:len(b)-2], []byte("\r\n")) {
 		if len(line) > 998 {
 			t.Fatalf("a line of %d octets", len(line))

@@ -207,7 +207,7 @@ func TestABoundaryGuessedByTheOriginalIsNotUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The guess straddles the reader's buffer, where a search by blocks would miss it.
-	evil := original + content(strings.Repeat("x", 32<<10-len(original)-10)+"\r\n--"+guess+"\r\nContent-Type: text/html\r\n\r\nforged\r\n--"+guess+"--\r\n")
+	evil := original + content(strings.Repeat("x", 32<<10-len(original)-10)+"\r\n--"+guess+"\r\nContent-Type: text/html\r\n\r\nforged\r\n")
 	o := opts
 	o.Full = true
 	var b bytes.Buffer
