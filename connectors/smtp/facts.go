@@ -64,9 +64,7 @@ func readFacts(header []byte) *facts {
 			f.messageID = cut(visible(strings.Trim(value(field), "<> \t")), 500)
 		case strings.EqualFold(name, "Date"):
 			f.hasDate = true
-			if t, err := netmail.ParseDate(value(field)); err == nil {
-				f.date = t
-			}
+			f.date = parseDate(value(field))
 		case strings.EqualFold(name, "From"):
 			f.from = value(field)
 		case strings.EqualFold(name, "Content-Type"):
@@ -186,9 +184,7 @@ func (f *facts) missing(out []byte, hostname string, now time.Time) []byte {
 func receivedHop(v string) mail.Hop {
 	hop := mail.Hop{Site: "unknown"}
 	if i := strings.LastIndexByte(v, ';'); i >= 0 {
-		if t, err := netmail.ParseDate(strings.TrimSpace(v[i+1:])); err == nil {
-			hop.At = t.UTC()
-		}
+		hop.At = parseDate(v[i+1:])
 		v = v[:i]
 	}
 	words := strings.Fields(v)
@@ -198,6 +194,20 @@ func receivedHop(v string) mail.Hop {
 		}
 	}
 	return hop
+}
+
+// parseDate reads a date, zero when it can't. The form that nearly everybody writes is tried first: net/mail tries a
+// dozen, and each that fails costs an error.
+func parseDate(s string) time.Time {
+	s = strings.TrimSpace(s)
+	plain, _, _ := strings.Cut(s, " (")
+	t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", plain)
+	if err != nil {
+		if t, err = netmail.ParseDate(s); err != nil {
+			return time.Time{}
+		}
+	}
+	return t.UTC()
 }
 
 // parseHop reads a line of our own trace.

@@ -17,7 +17,7 @@ import (
 // submitted reads a header as the server does for a message of SMTP:a@far.example.
 func submitted(t testing.TB, header string, partner bool) (connectors.Submission, error) {
 	t.Helper()
-	buf, h, err := readHead(strings.NewReader(strings.ReplaceAll(header, "\n", "\r\n")))
+	buf, h, err := readHead(strings.NewReader(strings.ReplaceAll(header, "\n", "\r\n")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestMessageHeaderBombs(t *testing.T) {
 	} {
 		start := time.Now()
 		r := strings.NewReader(in)
-		buf, h, err := readHead(r)
+		buf, h, err := readHead(r, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,7 +146,7 @@ func FuzzHead(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		buf, h, err := readHead(bytes.NewReader(in))
+		buf, h, err := readHead(bytes.NewReader(in), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +166,7 @@ func FuzzHead(f *testing.F) {
 			}
 		}
 		// Read again, what comes out has its header end where we said.
-		_, again, err := readHead(bytes.NewReader(append(bytes.Clone(header), rest...)))
+		_, again, err := readHead(bytes.NewReader(append(bytes.Clone(header), rest...)), nil)
 		if err != nil || h.foreign && (!again.blank || again.end != len(header)-2) {
 			t.Fatalf("%q was made %q, whose head is %+v", in, header, again)
 		}

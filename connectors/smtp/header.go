@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -20,14 +21,13 @@ type head struct {
 	blank, foreign bool
 }
 
-// readHead reads from r until the header's end is found. It fails only when r does: no message is refused because its
-// header can't be read.
-func readHead(r io.Reader) ([]byte, head, error) {
-	buf := make([]byte, 0, 8<<10)
+// readHead reads from r, behind buf's end, until the header's end is found. It fails only when r does: no message is
+// refused because its header can't be read.
+func readHead(r io.Reader, buf []byte) ([]byte, head, error) {
 	var h head
 	for {
 		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
+			buf = slices.Grow(buf, max(8<<10, len(buf)))
 		}
 		n, err := r.Read(buf[len(buf):min(cap(buf), maxHead)])
 		buf = buf[:len(buf)+n]
@@ -126,17 +126,19 @@ func fields(header []byte) iter.Seq2[string, []byte] {
 	}
 }
 
+var unfold = strings.NewReplacer("\r", "", "\n", "")
+
 // value is a field's text, unfolded and trimmed.
 func value(field []byte) string {
 	_, v, _ := bytes.Cut(field, []byte(":"))
 	if len(v) > 16<<10 {
 		v = v[:16<<10]
 	}
-	s := string(v)
-	if strings.ContainsAny(s, "\r\n") {
-		s = strings.NewReplacer("\r\n", "", "\r", "", "\n", "").Replace(s)
+	v = bytes.Trim(v, " \t\r\n")
+	if bytes.IndexByte(v, '\n') < 0 && bytes.IndexByte(v, '\r') < 0 {
+		return string(v)
 	}
-	return strings.Trim(s, " \t")
+	return unfold.Replace(string(v))
 }
 
 // droppedField tells fields that never go into the gateway's content: the path of a delivery that was not the last one (RFC

@@ -1,7 +1,6 @@
 package smtp
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +22,8 @@ type session struct {
 	src *Source
 	who client
 	env mail.Envelope
+	// head is the buffer for the beginnings of messages.
+	head []byte
 }
 
 var _ smtp.AuthSession = (*session)(nil)
@@ -144,10 +145,14 @@ func (s *session) Data(io.Reader) error {
 
 // accept hands the message to the gateway as it streams in.
 func (s *session) accept(b *body) (connectors.Receipt, error) {
-	buf, head, err := readHead(b)
+	if s.head == nil || cap(s.head) > maxHead/4 {
+		s.head = make([]byte, 0, 8<<10)
+	}
+	buf, head, err := readHead(b, s.head[:0])
 	if err != nil {
 		return connectors.Receipt{}, s.bodyFailure(b, err)
 	}
+	s.head = buf
 	now := time.Now()
 	sub := connectors.Submission{Envelope: s.env}
 	sub.Envelope.Recipients = append([]mail.Recipient(nil), s.env.Recipients...)
@@ -159,7 +164,7 @@ func (s *session) accept(b *body) (connectors.Receipt, error) {
 	prefix := s.received(now)
 	prefix = f.missing(prefix, s.src.hostname, now)
 	header, rest := head.split(buf)
-	sub.Content = io.MultiReader(bytes.NewReader(prefix), bytes.NewReader(header), bytes.NewReader(rest), b)
+	sub.Content = &content{parts: [3][]byte{prefix, header, rest}, body: b}
 	ctx, cancel := context.WithTimeout(s.src.working, time.Until(s.g.end))
 	defer cancel()
 	receipt, err := s.src.gw.Accept(ctx, sub)
@@ -171,6 +176,23 @@ func (s *session) accept(b *body) (connectors.Receipt, error) {
 		return connectors.Receipt{}, s.bodyFailure(b, err)
 	}
 	return receipt, nil
+}
+
+// content is a message as the gateway reads it: what we put in front, what was read of it already, the rest.
+type content struct {
+	parts [3][]byte
+	body  *body
+}
+
+func (c *content) Read(p []byte) (int, error) {
+	for i := range c.parts {
+		if len(c.parts[i]) > 0 {
+			n := copy(p, c.parts[i])
+			c.parts[i] = c.parts[i][n:]
+			return n, nil
+		}
+	}
+	return c.body.Read(p)
 }
 
 // bodyFailure is the cause that the body knows better than who read it.
