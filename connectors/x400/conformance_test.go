@@ -122,7 +122,7 @@ func callTo(t testing.TB, addr string, set func(caller, answerer *Config)) *site
 	c := section("SITEA", "SITEB")
 	set(c, section("SITEB", "SITEA"))
 	c.Peer = addr
-	c.Disconnect = connectors.Duration(2 * time.Second)
+	c.Disconnect = connectors.Duration(300 * time.Millisecond)
 	return open(t, "SITEA", c)
 }
 

@@ -44,12 +44,7 @@ func (a *arrivals) sink(ctx context.Context) (rtse.Sink, error) {
 	if limit > 0 {
 		limit += limit/2 + 1<<20 // what the encoding adds; the content itself is measured by the gateway
 	}
-	s, err := newSpool(a.peer.dir, limit)
-	if err != nil {
-		a.peer.log.Error("no spool file", "connector", a.peer.connector, "err", err)
-		return nil, err
-	}
-	return &arrival{a, s, ctx}, nil
+	return &arrival{a, newSpool(a.peer.dir, limit), ctx}, nil
 }
 
 // Discard forgets the transfer.
@@ -328,10 +323,7 @@ func (a *arrival) octets(e ber.Element) ([]byte, func(), error) {
 	if !e.Constructed {
 		return e.Body, func() {}, nil
 	}
-	s, err := newSpool(a.peer.dir, 0)
-	if err != nil {
-		return nil, nil, err
-	}
+	s := newSpool(a.peer.dir, 0)
 	done := func() {
 		if err := s.close(); err != nil {
 			a.peer.log.Debug("closing a spool file", "connector", a.peer.connector, "err", err)

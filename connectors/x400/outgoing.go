@@ -52,10 +52,7 @@ func (p *peer) render(t *connectors.Transfer) (*octets, error) {
 		return header(v, r, t.Content.Size(), o, func() { r.Close() }) //nolint:errcheck // read only
 	}
 	defer r.Close() //nolint:errcheck // read only
-	s, err := newSpool(p.dir, 0)
-	if err != nil {
-		return nil, mail.LocalFault("no spool file", err)
-	}
+	s := newSpool(p.dir, 0)
 	source := &watched{ReadSeeker: r}
 	err = p.renderContent(s, source, env, m)
 	if source.err == nil {
@@ -68,6 +65,9 @@ func (p *peer) render(t *connectors.Transfer) (*octets, error) {
 	case source.err != nil:
 		s.close() //nolint:errcheck // the first error counts
 		return nil, mail.LocalFault("the content can't be read", source.err)
+	case s.fault != nil:
+		s.close() //nolint:errcheck // the first error counts
+		return nil, mail.LocalFault("the spool file can't be written", s.fault)
 	case err != nil:
 		s.close() //nolint:errcheck // the first error counts
 		return nil, mail.BadContent("the content can't be mapped to X.400", err)
@@ -76,7 +76,7 @@ func (p *peer) render(t *connectors.Transfer) (*octets, error) {
 	if o.Stack1984 {
 		v.ContentType.BuiltIn = p1.ContentP2
 	}
-	return header(v, s.f, s.size, o, func() { s.close() }) //nolint:errcheck // unnamed and read only
+	return header(v, s.reader(), s.size, o, func() { s.close() }) //nolint:errcheck // unnamed and read only
 }
 
 // watched remembers whether it was the reader that failed, and how much it gave.

@@ -1,6 +1,7 @@
 package x400
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,37 +9,69 @@ import (
 	"syscall"
 )
 
-// spool is a transfer on its way in or out: a file without a name, so that nothing is left after a crash, in the
-// connector's folder. It is read as a mapping, of which only what is looked at is in memory.
+// spool is a transfer on its way in or out. A short one is held in memory; what grows beyond that goes into a file without a
+// name, so that nothing is left after a crash, in the connector's folder, and is read as a mapping, of which only what is
+// looked at is in memory.
 type spool struct {
-	f    *os.File
-	size int64
-	max  int64 // 0 no limit
-	mem  []byte
+	dir   string
+	short []byte // until there is a file
+	f     *os.File
+	size  int64
+	max   int64 // 0 no limit
+	mem   []byte
+	fault error // of the disk
 }
 
-func newSpool(dir string, limit int64) (*spool, error) {
-	f, err := os.CreateTemp(dir, "transfer-*")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return &spool{f: f, max: limit}, nil
-}
+// shortSpool is how long a spool may be without a file.
+const shortSpool = 128 << 10
+
+func newSpool(dir string, limit int64) *spool { return &spool{dir: dir, max: limit} }
 
 func (s *spool) Write(b []byte) (int, error) {
 	if s.max > 0 && s.size+int64(len(b)) > s.max {
 		return 0, fmt.Errorf("more than %d octets", s.max)
 	}
+	if s.f == nil && s.size+int64(len(b)) <= shortSpool {
+		s.short = append(s.short[:s.size], b...)
+		s.size += int64(len(b))
+		return len(b), nil
+	}
+	if s.f == nil {
+		if err := s.spill(); err != nil {
+			s.fault = err
+			return 0, err
+		}
+	}
 	n, err := s.f.Write(b)
 	s.size += int64(n)
+	if err != nil {
+		s.fault = err
+	}
 	return n, err
+}
+
+// spill moves what is held into a file.
+func (s *spool) spill() error {
+	f, err := os.CreateTemp(s.dir, "transfer-*")
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if _, err := f.Write(s.short[:s.size]); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	s.f, s.short = f, nil
+	return nil
 }
 
 // Truncate forgets what follows the first n octets.
 func (s *spool) Truncate(n int64) error {
+	if s.f == nil {
+		s.size = n
+		return nil
+	}
 	if err := s.f.Truncate(n); err != nil {
 		return err
 	}
@@ -47,8 +80,11 @@ func (s *spool) Truncate(n int64) error {
 	return err
 }
 
-// bytes maps the file; it must not be written afterwards.
+// bytes are the whole, not to be written any more.
 func (s *spool) bytes() ([]byte, error) {
+	if s.f == nil {
+		return s.short[:s.size], nil
+	}
 	if s.mem != nil || s.size == 0 {
 		return s.mem, nil
 	}
@@ -57,13 +93,24 @@ func (s *spool) bytes() ([]byte, error) {
 	return s.mem, err
 }
 
+// reader reads the whole from its beginning.
+func (s *spool) reader() io.ReadSeeker {
+	if s.f == nil {
+		return bytes.NewReader(s.short[:s.size])
+	}
+	return s.f
+}
+
 func (s *spool) close() error {
 	var err error
 	if s.mem != nil {
 		err = syscall.Munmap(s.mem)
 		s.mem = nil
 	}
-	return errors.Join(err, s.f.Close())
+	if s.f != nil {
+		err = errors.Join(err, s.f.Close())
+	}
+	return err
 }
 
 // joined reads head and then body as one.
