@@ -142,7 +142,7 @@ func (w *watch) putAside(o odd) {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	w.leave[name] = true
+	w.leave[name] = o.info
 	w.drop.log.Error("entry in submit is neither taken nor put aside", "file", printable(name), "why", o.why, "err", err)
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -35,7 +36,7 @@ func TestDiskErrorsAreNeverFinalAndPass(t *testing.T) {
 			m.write(submitDir, "TWO.MSG", message("two")+bad("bad two"))
 			s := &store{keys: map[string]bool{}}
 			d := onModel(m)
-			w := &watch{drop: d, handle: s.take(m), leave: map[string]bool{}}
+			w := &watch{drop: d, handle: s.take(m), leave: map[string]fs.FileInfo{}}
 			got := map[string]int{}
 			for range 8 {
 				if _, err := w.cycle(context.Background()); err != nil {
@@ -95,6 +96,14 @@ func inModel(t *testing.T, m *model, opt Options, run func(t *testing.T, d *Drop
 	})
 }
 
+// pause lets virtual time pass and everybody finish, so that what they did can be looked at. The lock tells the race
+// detector that what was looked at before may change now.
+func (m *model) pause(d time.Duration) {
+	m.hold()()
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func watching(t *testing.T, d *Drop, h Handler) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -122,15 +131,15 @@ func TestFilesAreClaimedOnlyWhenWholeAndStable(t *testing.T) {
 		for i := range 10 {
 			m.write(submitDir, "SLOW.MSG", text[:len(text)*(i+1)/10])
 			if i == 5 {
-				time.Sleep(40 * time.Second)
+				m.pause(40 * time.Second)
 			}
-			time.Sleep(1500 * time.Millisecond)
+			m.pause(1500 * time.Millisecond)
 			if len(s.got()) != 0 {
 				t.Fatalf("claimed after %v, piece %d of 10", took.Sub(began), i+1)
 			}
 		}
 		written := began.Add(53500 * time.Millisecond) // the last piece
-		time.Sleep(10 * time.Second)
+		m.pause(10 * time.Second)
 		if got := s.got(); !slices.Equal(got, []string{"slow copy"}) {
 			t.Fatalf("got %v", got)
 		}
@@ -148,14 +157,14 @@ func TestFileThatNeverBecomesWholeGoesToBadmail(t *testing.T) {
 	inModel(t, m, Options{Incomplete: time.Minute}, func(t *testing.T, d *Drop) {
 		var s sink
 		defer watching(t, d, s.take)()
-		time.Sleep(30 * time.Second)
+		m.pause(30 * time.Second)
 		if got := s.got(); !slices.Equal(got, []string{"good"}) {
 			t.Errorf("got %v", got)
 		}
 		if got := sortedNames(m.folders[badmailDir]); len(got) != 0 {
 			t.Errorf("put aside after 30 s: %v", got)
 		}
-		time.Sleep(40 * time.Second)
+		m.pause(40 * time.Second)
 		list, err := d.Quarantine(context.Background())
 		if err != nil || len(list) != 1 || !strings.HasPrefix(list[0].Reasons[0], "143-001-000 the sizes") {
 			t.Errorf("got %v, %v", list, err)
@@ -170,27 +179,28 @@ func TestRefusedMessagesWaitAndAreOfferedAgainUnderTheSameKey(t *testing.T) {
 		var s sink
 		keys := map[string][]string{}
 		repeated := 0
-		full := true
+		var full atomic.Bool
+		full.Store(true)
 		s.err = func(in *Inbound) error {
 			keys[in.Message.Subject] = append(keys[in.Message.Subject], in.Key)
 			if in.Repeated {
 				repeated++
 			}
-			if full && in.Message.Subject == "first" {
+			if full.Load() && in.Message.Subject == "first" {
 				return mail.LocalFault("disk full", syscall.ENOSPC)
 			}
 			return nil
 		}
 		defer watching(t, d, s.take)()
-		time.Sleep(10 * time.Minute)
+		m.pause(10 * time.Minute)
 		if got := s.got(); !slices.Equal(got, []string{"second"}) {
 			t.Errorf("got %v", got)
 		}
 		if n := len(keys["first"]); n < 10 || n > 30 || repeated != n-1 {
 			t.Errorf("offered %d times in ten minutes, %d of them marked as repeated", n, repeated)
 		}
-		full = false
-		time.Sleep(2 * time.Minute)
+		full.Store(false)
+		m.pause(2 * time.Minute)
 		if got := s.got(); !slices.Equal(got, []string{"first", "second"}) || len(sortedNames(m.folders[submitDir])) != 0 {
 			t.Errorf("got %v, left %v", got, sortedNames(m.folders[submitDir]))
 		}
@@ -215,9 +225,9 @@ func TestAFileThatAlwaysFailsDoesNotStopTheOthers(t *testing.T) {
 			return nil
 		}
 		defer watching(t, d, s.take)()
-		time.Sleep(time.Second)
+		m.pause(time.Second)
 		m.write(submitDir, "LATER.MSG", message("later"))
-		time.Sleep(10 * time.Second)
+		m.pause(10 * time.Second)
 		if got := s.got(); !slices.Equal(got, []string{"good", "later"}) {
 			t.Errorf("got %v", got)
 		}
@@ -236,7 +246,7 @@ func TestAMessageThatCrashesItsHandlerIsPutAside(t *testing.T) {
 			return nil
 		}
 		defer watching(t, d, s.take)()
-		time.Sleep(5 * time.Minute)
+		m.pause(5 * time.Minute)
 		list, err := d.Quarantine(context.Background())
 		if err != nil || len(list) != 1 || !strings.HasPrefix(list[0].Reasons[0], "201-001-000 554 5.6.0 internal error, 3 times") {
 			t.Errorf("got %+v, %v", list, err)
@@ -252,7 +262,7 @@ func TestUnmountedShareIsTroubleNotEmptiness(t *testing.T) {
 	inModel(t, m, Options{Stable: -1}, func(t *testing.T, d *Drop) {
 		var s sink
 		defer watching(t, d, s.take)()
-		time.Sleep(time.Second)
+		m.pause(time.Second)
 		if _, err := d.Deliver(context.Background(), Outbound{Key: "before", Write: content("x")}); err != nil {
 			t.Fatal(err)
 		}
@@ -260,7 +270,7 @@ func TestUnmountedShareIsTroubleNotEmptiness(t *testing.T) {
 		m.valid = &UnavailableError{"model", errors.New("no sentinel")}
 		m.mu.Unlock()
 		m.write(submitDir, "ONE.MSG", message("one"))
-		time.Sleep(time.Minute)
+		m.pause(time.Minute)
 		if _, err := d.Check(context.Background()); err == nil {
 			t.Error("an unmounted drop is fine")
 		}
@@ -274,7 +284,7 @@ func TestUnmountedShareIsTroubleNotEmptiness(t *testing.T) {
 		m.mu.Lock()
 		m.valid = nil
 		m.mu.Unlock()
-		time.Sleep(10 * time.Second)
+		m.pause(10 * time.Second)
 		if got := s.got(); !slices.Equal(got, []string{"one"}) {
 			t.Errorf("got %v", got)
 		}
@@ -293,11 +303,11 @@ func TestOneGatewayServesADropAndAnotherTakesOver(t *testing.T) {
 		}
 		var a, b sink
 		stopFirst := watching(t, first, a.take)
-		time.Sleep(time.Second)
+		m.pause(time.Second)
 		stopSecond := watching(t, second, b.take)
 		for i := range 20 {
 			m.write(submitDir, fmt.Sprintf("M%d.MSG", i), message(fmt.Sprint(i)))
-			time.Sleep(time.Second)
+			m.pause(time.Second)
 		}
 		if len(a.got()) != 20-5 && len(a.got()) < 10 || len(b.got()) != 0 {
 			t.Errorf("first took %d, second %d", len(a.got()), len(b.got()))
@@ -315,7 +325,7 @@ func TestOneGatewayServesADropAndAnotherTakesOver(t *testing.T) {
 		}
 		first.out = newOutbound(first)
 		m.write(submitDir, "LAST.MSG", message("last"))
-		time.Sleep(11 * time.Second)
+		m.pause(11 * time.Second)
 		if !slices.Contains(b.got(), "last") || len(a.got())+len(b.got()) != 21 {
 			t.Errorf("first took %v, second %v", a.got(), b.got())
 		}
@@ -341,10 +351,10 @@ func TestKeysAreRememberedForThirtyDaysAndForgottenAfterSixty(t *testing.T) {
 		}
 		const day = 24 * time.Hour
 		deliver("first")
-		time.Sleep(29 * day)
+		m.pause(29 * day)
 		deliver("second")
 		for i := range 29 {
-			time.Sleep(day)
+			m.pause(day)
 			deliver(fmt.Sprint("daily", i))
 		}
 		if !deliver("second") || !deliver("first") {
@@ -353,7 +363,7 @@ func TestKeysAreRememberedForThirtyDaysAndForgottenAfterSixty(t *testing.T) {
 		if n := len(sortedNames(m.folders[stateDir])); n != 2 {
 			t.Errorf("state has %v", sortedNames(m.folders[stateDir]))
 		}
-		time.Sleep(35 * day)
+		m.pause(35 * day)
 		deliver("rotates")
 		if deliver("first") {
 			t.Error("kept for ever: the journal would grow without end")
@@ -378,7 +388,7 @@ func TestNamesRiseThoughTheClockGoesBack(t *testing.T) {
 			}
 			last = got.File
 			if i == 50 {
-				time.Sleep(365 * 24 * time.Hour)
+				m.pause(365 * 24 * time.Hour)
 			}
 		}
 	})
@@ -394,7 +404,7 @@ func TestNamesRiseThoughTheClockGoesBack(t *testing.T) {
 
 func TestForeignFilesInDeliverAreLeftAlone(t *testing.T) {
 	m := newModel()
-	for _, n := range []string{"MMFF1.MSG", "MMFF2.WRT", "README.TXT", "0ABCDEFG.TMP", "mmff3.wrt"} {
+	for _, n := range []string{"MMFF1.MSG", "MMFF2.WRT", "README.TXT", "0ABCDEFG.TMP", "mmff3.wrt", "00000001.WRT", "ZZZZZZZZ.WRT"} {
 		m.write(deliverDir, n, "foreign")
 	}
 	inModel(t, m, Options{}, func(t *testing.T, d *Drop) {
@@ -402,7 +412,7 @@ func TestForeignFilesInDeliverAreLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if got := sortedNames(m.folders[deliverDir]); len(got) != 6 {
+	if got := sortedNames(m.folders[deliverDir]); len(got) != 8 {
 		t.Errorf("got %v", got)
 	}
 }
@@ -465,7 +475,7 @@ func TestSideFileTravelsWithItsMessage(t *testing.T) {
 			sides[in.Message.Subject], notes[in.Message.Subject] = in.Side, in.Notes
 			return nil
 		})
-		time.Sleep(time.Second)
+		m.pause(time.Second)
 		stop()
 		for subject, want := range map[string]Side{"a": good, "b": good, "c": nil, "d": nil, "e": nil, "f": nil, "g": nil} {
 			if got, ok := sides[subject]; !ok || !slices.Equal(got, want) {
@@ -494,10 +504,37 @@ func TestSideFileTravelsWithItsMessage(t *testing.T) {
 			sides[in.Message.Subject], notes[in.Message.Subject] = in.Side, in.Notes
 			return nil
 		})
-		time.Sleep(time.Second)
+		m.pause(time.Second)
 		stop()
 		if sides["out"].Get(SideID) != "M1" || len(notes["out"]) != 0 {
 			t.Errorf("got %v, %v", sides["out"], notes["out"])
+		}
+	})
+}
+
+func TestOddEntryThatCannotBeMovedIsToldOnceAndForgottenWhenItIsGone(t *testing.T) {
+	m := newModel()
+	m.write(submitDir, "ODD.MSG", "")
+	m.folders[submitDir].names["ODD.MSG"].mode = fs.ModeSymlink
+	tried := 0
+	m.fail = func(step string) error {
+		if strings.HasPrefix(step, "rename submit ODD.MSG badmail") {
+			tried++
+			return fs.ErrPermission
+		}
+		return nil
+	}
+	inModel(t, m, Options{Stable: -1}, func(t *testing.T, d *Drop) {
+		var s sink
+		defer watching(t, d, s.take)()
+		m.pause(time.Minute)
+		if tried != 1 || len(sortedNames(m.folders[badmailDir])) != 0 {
+			t.Errorf("tried %d times, badmail has %v", tried, sortedNames(m.folders[badmailDir]))
+		}
+		m.write(submitDir, "ODD.MSG", message("good"))
+		m.pause(time.Minute)
+		if got := s.got(); !slices.Equal(got, []string{"good"}) {
+			t.Errorf("got %v", got)
 		}
 	})
 }

@@ -57,11 +57,12 @@ func nameNumber(stem string) (uint64, bool) {
 // clock keeps names rising even when the journal was lost; the journal keeps them rising when the clock goes back.
 func clockNumber(t time.Time) uint64 {
 	d := t.Sub(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC))
-	if d < 0 {
-		return 0
-	}
-	return uint64(d/(10*time.Millisecond)) & (1<<40 - 1)
+	return max(firstNumber, uint64(max(d, 0)/(10*time.Millisecond))&(1<<40-1))
 }
+
+// firstNumber is below every name of ours: 2026, whatever the clock says. A writer that counts its files from one has
+// no such names.
+const firstNumber = 6 * 365 * 24 * 3600 * 100
 
 // kindOf names what a directory entry is when it is not a file.
 func kindOf(m fs.FileMode) string {

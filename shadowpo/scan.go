@@ -85,7 +85,10 @@ func (w *watch) scan(now time.Time) (found, error) {
 	}
 	for _, i := range list {
 		stem, ext := splitName(i.Name())
-		if ext != extMessage || w.leave[i.Name()] {
+		if ext != extMessage {
+			continue
+		}
+		if left, ok := w.leave[i.Name()]; ok && sameFile(left, i) {
 			continue
 		}
 		l, ok := w.looks[i.Name()]

@@ -71,10 +71,11 @@ func (s *session) recover() error {
 	}
 	s.journal.mark(intended)
 	s.last = s.journal.last
+	highest := max(s.last, clockNumber(time.Now())) + 1000 // names can run ahead of the clock
 	for _, i := range list {
 		stem, ext := splitName(i.Name())
 		n, ours := nameNumber(stem)
-		if !ours || i.Name() != stem+ext {
+		if !ours || i.Name() != stem+ext || n < firstNumber || n > highest {
 			continue // another writer's
 		}
 		s.last = max(s.last, n)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -29,16 +30,16 @@ type watch struct {
 	lock   io.Closer
 	claims *claims
 	looks  map[string]look
-	leave  map[string]bool // odd entries that could not even be put aside, reported once
-	open   []*claim        // claimed and not finished
-	state  string          // last reported trouble
+	leave  map[string]fs.FileInfo // odd entries that could not even be put aside, reported once
+	open   []*claim               // claimed and not finished
+	state  string                 // last reported trouble
 }
 
 // Watch takes what the post office submits until ctx ends, and returns nil then, after the handlers in hand have
 // returned. Only one Watch of all gateways serves a drop; another one waits for the lock. Trouble with the drop is
 // logged when it begins and when it ends, and is no reason to return.
 func (d *Drop) Watch(ctx context.Context, h Handler) error {
-	w := &watch{drop: d, handle: h, leave: map[string]bool{}}
+	w := &watch{drop: d, handle: h, leave: map[string]fs.FileInfo{}}
 	n := newNotifier(d.log)
 	defer n.close()
 	defer w.close()
