@@ -115,11 +115,18 @@ func (a *arrival) envelope(v *p1.Envelope) mail.Envelope {
 	if env.Originator == p.addresses.Native(p.postmaster()) {
 		env.Originator = address.Address{} // what went out without an originator
 	}
-	if local := v.ID.Local; len(local) <= 32 && strings.IndexFunc(local, func(r rune) bool { return r <= ' ' || r > '~' }) < 0 {
+	// The identifier of one of our own gateways is the message's on all sites; a stranger's may be another's there.
+	if local := v.ID.Local; (v.ID.GDI.Same(p.gdi) || p.cfg.RemoteAddress != "") && len(local) <= 32 && strings.IndexFunc(local, func(r rune) bool { return r <= ' ' || r > '~' }) < 0 {
 		env.ID = local
 	}
 	if v.ContentID != "" {
 		env.Extra[extraContentID] = v.ContentID
+	}
+	if v.EITs != nil {
+		env.Extra[extraEITs] = base64.StdEncoding.EncodeToString(v.EITs)
+	}
+	if v.Bilateral != nil {
+		env.Extra[extraBilateral] = base64.StdEncoding.EncodeToString(v.Bilateral)
 	}
 	if kept := relayed(v.Extensions); len(kept) > 0 {
 		env.Extra[extraExtension] = base64.StdEncoding.EncodeToString(p1.EncodeExtensions(kept))

@@ -21,7 +21,9 @@ import (
 const (
 	extraID        = "p1.mts-identifier"
 	extraContentID = "p1.content-identifier"
-	extraTrace     = "p1.trace"      // base64 of the elements as they came
+	extraTrace     = "p1.trace"         // base64 of the elements as they came
+	extraEITs      = "p1.original-eits" // base64, as it came, and so are the others
+	extraBilateral = "p1.bilateral-information"
 	extraExtension = "p1.extensions" // base64 of the envelope's extensions that are relayed as they came
 )
 
@@ -158,6 +160,7 @@ func (p *peer) envelope(env *mail.Envelope) *p1.Envelope {
 	}
 	v.Indicators = ber.NewBits(8, indicators...)
 	v.Trace, v.Extensions = p.trace(env), p.extensions(env)
+	v.EITs, v.Bilateral = element(env.Extra[extraEITs]), element(env.Extra[extraBilateral])
 	for i, r := range env.Recipients {
 		number := int64(r.Number)
 		if number == 0 {
@@ -176,6 +179,19 @@ func (p *peer) envelope(env *mail.Envelope) *p1.Envelope {
 			Indicators: ber.NewBits(8, bits...), Conversion: -1})
 	}
 	return v
+}
+
+// element gives an encoded element that was kept, or nothing.
+func element(kept string) []byte {
+	b, err := base64.StdEncoding.DecodeString(kept)
+	if err != nil || len(b) == 0 {
+		return nil
+	}
+	d := ber.NewDecoder(b, ber.DefaultLimits)
+	if d.Root(); d.Err() != nil {
+		return nil
+	}
+	return b
 }
 
 // originator is never empty in X.400: the null one is our postmaster.

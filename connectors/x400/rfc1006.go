@@ -25,7 +25,21 @@ type stack struct {
 	unfinished *rtse.Unfinished
 
 	mu     sync.Mutex
-	owners map[string]*peer // of associations whose transfers may be resumed, by their reference
+	owners map[string]owner // of associations whose transfers may be resumed, by their reference
+}
+
+// owner is whose association it was, and from where: a recovery carries no credentials, so it must come from there.
+type owner struct {
+	peer *peer
+	host string
+}
+
+func host(c net.Conn) string {
+	h, _, err := net.SplitHostPort(c.RemoteAddr().String())
+	if err != nil {
+		return ""
+	}
+	return h
 }
 
 // patient bounds each wait for the peer: forever at first, or by its patience.
@@ -350,7 +364,7 @@ func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
 		case !more || (err != nil && ctx.Err() != nil):
 			return nil
 		case err != nil:
-			s.remember(a.Ref(), p)
+			s.remember(a.Ref(), owner{p, host(conn)})
 			if !errors.Is(err, io.EOF) {
 				//nolint:errcheck // a courtesy: the association is lost
 				a.Abort(rtse.AbortProtocolError)
@@ -375,21 +389,21 @@ func refKey(r session.Ref) string {
 	return string(r.Calling) + "\x00" + string(r.Common) + "\x00" + string(r.Additional)
 }
 
-func (s *stack) remember(r session.Ref, p *peer) {
+func (s *stack) remember(r session.Ref, o owner) {
 	if !s.unfinished.Known(r) {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.owners == nil {
-		s.owners = map[string]*peer{}
+		s.owners = map[string]owner{}
 	}
 	for k := range s.owners { // those whose time has passed
 		if !s.unfinished.KnownKey(k) {
 			delete(s.owners, k)
 		}
 	}
-	s.owners[refKey(r)] = p
+	s.owners[refKey(r)] = o
 }
 
 // bind answers a caller's bind. A caller that was refused is no error here but for the log of admit.
@@ -400,9 +414,10 @@ func (s *stack) bind(sess *session.Conn, d *desk, conn net.Conn) (*rtse.Associat
 	}
 	if call.Recover != nil {
 		s.mu.Lock()
-		p := s.owners[refKey(*call.Recover)]
+		o := s.owners[refKey(*call.Recover)]
 		s.mu.Unlock()
-		if p == nil || !s.unfinished.Known(*call.Recover) {
+		p := o.peer
+		if p == nil || o.host != host(conn) || !s.unfinished.Known(*call.Recover) {
 			return nil, nil, call.Refuse(rtse.CannotRecover, nil)
 		}
 		a, err := call.Accept(p.terms(call, nil))
