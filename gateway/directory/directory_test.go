@@ -94,7 +94,7 @@ func TestAnEntryComesBackAsItWasAdded(t *testing.T) {
 	d := open(t, Options{})
 	e := Entry{
 		Name: "MKUMAR", Display: " Kumar, Mira ", Alias: "MKUMAR", First: "Mira", Last: "Kumar", Target: addr(t, "MS:northwind/po2/mkumar"),
-		Proxies: addrs(t, "SMTP:mira.kumar@Northwind.example", "SMTP:mk@northwind.example", "X400:c=US;a= ;p=Northwind;s=Kumar"), Secondary: addrs(t, "MS:OLDNET/OLDPO/MKUMAR", "SMTP:mk@northwind.example"),
+		Proxies: addrs(t, "SMTP:mira.kumar@Northwind.example", "SMTP:mk@northwind.example", "MS:NORTHWIND/PO2/MKumar", "X400:c=US;a= ;p=Northwind;s=Kumar"), Secondary: addrs(t, "MS:OLDNET/OLDPO/MKUMAR", "SMTP:mk@northwind.example"),
 		Hidden: true, Container: "Recipients", Attributes: map[string]string{"Custom Attribute 3": "x", "Title": "Dr"},
 	}
 	got, err := d.Add(e)
@@ -267,6 +267,20 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+func TestAVeryLongWayIsNotFollowed(t *testing.T) {
+	d := open(t, Options{})
+	for i := range 8 { // two steps each
+		add(t, d, person(t, fmt.Sprintf("U%d", i), fmt.Sprintf("SMTP:IMCEASMTP-u%d+40x+2Eexample@sitea.example", i+1), fmt.Sprintf("SMTP:u%d@x.example", i)))
+	}
+	_, err := d.Resolve(addr(t, "SMTP:u0@x.example"))
+	if f := mail.AsFailure(err); err == nil || f.Diagnostic != 27 {
+		t.Errorf("16 steps: %v", err)
+	}
+	if r, err := d.Resolve(addr(t, "SMTP:u4@x.example")); err != nil || r.Target.Value != "u8@x.example" || len(r.Steps) != 8 {
+		t.Errorf("8 steps: %+v, %v", r, err)
+	}
+}
+
 func TestAliasesThatCircleAreRefused(t *testing.T) {
 	for _, aliases := range []map[string]string{{"A/B": "A/B"}, {"A/B": "C/D", "C/D": "A/B"}, {"A/B": "C"}, {"A/B/C": "D/E"}} {
 		if d, err := Open(filepath.Join(t.TempDir(), "d"), Options{Site: siteA, Aliases: aliases}); err == nil {
@@ -343,6 +357,7 @@ func TestGeneratedProxies(t *testing.T) {
 		Entry{Name: "Kumar, Mira", Alias: "Mira.Kumar", First: "Mira", Last: "Kumar", Target: addr(t, "SMTP:mira@elsewhere.example")},
 		Entry{Name: "Kumar2", Alias: "Mira-Kumar", First: "Mira", Last: "Kumar", Target: addr(t, "SMTP:mira2@elsewhere.example")},
 		Entry{Name: "Postmaster", Target: addr(t, "SMTP:p@elsewhere.example")},
+		Entry{Name: "Post", Alias: "postmaster", Target: addr(t, "MS:NORTHWIND/PO2/PM")},
 		Entry{Name: "HQ", Target: addr(t, "MS:NORTHWIND/PO2/HQ"), Proxies: addrs(t, "SMTP:head@northwind.example")},
 		Entry{Name: "HQ2", Alias: "HQ", Target: addr(t, "MS:NORTHWIND/PO2/HQ2")},
 		Entry{Name: "HQ3", Alias: "HQ", Target: addr(t, "MS:NORTHWIND/PO2/HQ3")},
@@ -351,6 +366,7 @@ func TestGeneratedProxies(t *testing.T) {
 		"Kumar, Mira": {"MS:NORTHWIND/SITEA/MIRAKUMAR", "X400:c=US;a= ;p=Northwind;o=SITEA;s=Kumar;g=Mira;"},
 		"Kumar2":      {"MS:NORTHWIND/SITEA/MIRAKUMA0", "X400:c=US;a= ;p=Northwind;o=SITEA;s=Kumar2;g=Mira;"},
 		"Postmaster":  {"MS:NORTHWIND/SITEA/POSTMAST0", "X400:c=US;a= ;p=Northwind;o=SITEA;s=Postmaster;"}, // Q175447
+		"Post":        {"SMTP:postmaster2@sitea.example", "X400:c=US;a= ;p=Northwind;o=SITEA;s=postmaster2;"},
 		"HQ":          {"SMTP:head@northwind.example", "X400:c=US;a= ;p=Northwind;o=SITEA;s=HQ;"},
 		"HQ2":         {"SMTP:HQ@sitea.example", "X400:c=US;a= ;p=Northwind;o=SITEA;s=HQ2;"},
 		"HQ3":         {"SMTP:HQ2@sitea.example", "X400:c=US;a= ;p=Northwind;o=SITEA;s=HQ3;"},

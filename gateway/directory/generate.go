@@ -33,8 +33,9 @@ func (b *batch) generate(e *Entry) {
 	if !e.hasPrimary(address.SMTP) && len(b.d.o.Site.Domains) > 0 {
 		local := smtpLocal(seed)
 		for n := range 1000 {
-			a, err := address.Mailbox{Local: numbered(local, n), Domain: strings.ToLower(b.d.o.Site.Domains[0])}.Address()
-			if err == nil && !taken(a) && !strings.EqualFold(local, "postmaster") {
+			m := address.Mailbox{Local: numbered(local, n), Domain: strings.ToLower(b.d.o.Site.Domains[0])}
+			a, err := m.Address()
+			if err == nil && !taken(a) && !m.Postmaster() {
 				add(a, nil)
 				break
 			}

@@ -352,6 +352,21 @@ func TestAQuotedValueMayStretchOverLines(t *testing.T) {
 	}
 }
 
+func TestWhatOneLineGivesUpALaterLineMayTake(t *testing.T) {
+	d := open(t, Options{})
+	add(t, d, person(t, "A", "MS:N/P/A", "SMTP:a@example.com"), person(t, "B", "MS:N/P/B"))
+	mustImport(t, d, "Obj-Class,Mode,Directory Name,E-mail Address,E-mail Addresses\n"+
+		"Remote,Modify,A,MS:N/P/A2,SMTP:a2@example.com\nRemote,Delete,B,,\nRemote,Create,C,MS:N/P/A,SMTP:a@example.com\nRemote,Create,D,MS:N/P/B,\nRemote,Create,B,MS:N/P/B2,\n")
+	for a, want := range map[string]string{"MS:N/P/A": "SITEA/C", "SMTP:a@example.com": "SITEA/C", "MS:N/P/A2": "SITEA/A", "MS:N/P/B": "SITEA/D", "MS:N/P/B2": "SITEA/B"} {
+		if r, err := d.Resolve(addr(t, a)); err != nil || r.Entry != want {
+			t.Errorf("%s belongs to %q, %v; want %s", a, r.Entry, err, want)
+		}
+	}
+	if e, err := d.Get("B"); err != nil || e.Version != 3 {
+		t.Errorf("B, deleted and made again: version %d, %v", e.Version, err)
+	}
+}
+
 func TestALineTooLongToBeAnObjectCostsOnlyItself(t *testing.T) {
 	d := open(t, Options{})
 	s, err := importText(t, d, "Obj-Class,Directory Name,E-mail Address\nRemote,\"open,MS:N/P/X\nRemote,"+strings.Repeat("x", maxRecord)+",MS:N/P/A\nRemote,B,MS:N/P/B\nRemote,C,MS:N\n", ImportOptions{})

@@ -82,7 +82,6 @@ func compile(e *Entry) *space {
 		s.literals -= strings.Count(s.pattern, "/")
 		// $SYSTEM and *SPECIAL are names: the star of the latter is itself (KB Q112879).
 		if len(s.elements) == 3 && s.elements[2] == special {
-			s.literals++
 			s.wild = strings.ContainsAny(s.elements[0]+s.elements[1], wildcards)
 		}
 	case e.Space.Type == address.X400:

@@ -336,3 +336,10 @@ func TestTableEntrySurvivesJSON(t *testing.T) {
 		t.Errorf("field names in %s", text)
 	}
 }
+
+func TestAConnectorWithTwoEquallyGoodSpacesCountsOnceAtItsLowerCost(t *testing.T) {
+	d := Route(table(t, "a | SMTP:*@example.com | 9", "b | SMTP:*@example.com | 5", "a | SMTP:%*@example.com | 1"), Request{Recipient: addr(t, "SMTP:u@example.com")})
+	if len(d.Candidates) != 2 || chosen(d) != "a" || d.Chosen.Space.Cost != 1 {
+		t.Errorf("decision\n%s", explain(d))
+	}
+}
