@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	netmail "net/mail"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -73,30 +72,37 @@ func (a *arrival) take() error {
 	if err != nil {
 		return err
 	}
-	apdu, err := rtse.Value(b)
-	if err == nil {
-		var parsed *p1.APDU
-		if parsed, err = p1.Parse(apdu); err == nil {
-			switch {
-			case parsed.Message != nil:
-				return a.message(parsed.Message)
-			case parsed.Report != nil:
-				return a.report(parsed.Report)
-			}
-			return a.probe(parsed.Probe)
-		}
-	}
-	return a.keepAside(b, err)
-}
-
-// keepAside keeps what is no MTS-APDU where an operator finds it: there is nobody to report to.
-func (a *arrival) keepAside(b []byte, why error) error {
-	name := filepath.Join(a.peer.dir, fmt.Sprintf("bad-%s.apdu", time.Now().UTC().Format("20060102T150405.000000000")))
-	if err := os.WriteFile(name, b, 0o600); err != nil {
+	var broken *notAnAPDU
+	if err = a.offer(b); !errors.As(err, &broken) {
 		return err
 	}
-	a.peer.log.Error("a transfer is no MTS-APDU and was kept aside", "connector", a.peer.connector, "peer", a.peer.remoteMTA, "file", name, "err", why)
-	return nil
+	// There is nobody to report to: an operator decides.
+	name, keepErr := quarantine{a.peer}.keep(b, err, time.Now())
+	if keepErr == nil {
+		a.peer.log.Error("a transfer is no MTS-APDU and was kept aside", "connector", a.peer.connector, "peer", a.peer.remoteMTA, "file", name, "err", err)
+	}
+	return keepErr
+}
+
+// notAnAPDU says why octets are no MTS-APDU.
+type notAnAPDU struct{ error }
+
+// offer gives the gateway what b holds; a *notAnAPDU says that it holds nothing.
+func (a *arrival) offer(b []byte) error {
+	value, err := rtse.Value(b)
+	if err != nil {
+		return &notAnAPDU{err}
+	}
+	apdu, err := p1.Parse(value)
+	switch {
+	case err != nil:
+		return &notAnAPDU{err}
+	case apdu.Message != nil:
+		return a.message(apdu.Message)
+	case apdu.Report != nil:
+		return a.report(apdu.Report)
+	}
+	return a.probe(apdu.Probe)
 }
 
 // envelope makes the gateway's envelope of what messages and probes have in common, for the recipients that we are

@@ -35,6 +35,9 @@ func (l *listener) Serve(ctx context.Context, gw connectors.Acceptor) error {
 		log = slog.New(slog.DiscardHandler)
 	}
 	d := &desk{gw: gw, peers: l.peers, log: log}
+	for _, p := range l.peers {
+		p.gw.Store(&gw)
+	}
 	stop := context.AfterFunc(ctx, func() {
 		if err := l.ln.Close(); err != nil {
 			log.Warn("closing the X.400 listener", "err", err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"backbone/connectors"
@@ -56,6 +57,7 @@ type peer struct {
 	gdi       p1.GDI
 	addresses *mixer.Addresses
 	log       *slog.Logger
+	gw        atomic.Pointer[connectors.Acceptor] // once its listener serves
 }
 
 func newPeer(env connectors.Env, c *Config) (*peer, error) {

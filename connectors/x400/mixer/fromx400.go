@@ -87,7 +87,15 @@ func (m *Mapper) body(w io.Writer, ipm *p22.IPM, depth int) error {
 		return ""
 	}
 	if len(ipm.Body) == 1 {
-		return m.part(w, ipm.Body[0], fieldsOf(0), depth)
+		end := &ending{w: w}
+		if err := m.part(end, ipm.Body[0], fieldsOf(0), depth); err != nil {
+			return err
+		}
+		if end.last != "\r\n" { // base64, or an inner message: a line end more says nothing
+			_, err := io.WriteString(w, "\r\n")
+			return err
+		}
+		return nil
 	}
 	boundary := "=_" + digest(fmt.Sprintf("%s %d %s", ipm.This.Local, depth, ipm.Subject))
 	if len(ipm.Body) == 0 {
@@ -112,11 +120,25 @@ func (m *Mapper) body(w io.Writer, ipm *p22.IPM, depth int) error {
 	return err
 }
 
+// ending remembers the last two octets.
+type ending struct {
+	w    io.Writer
+	last string
+}
+
+func (e *ending) Write(b []byte) (int, error) {
+	if tail := e.last + string(b[max(0, len(b)-2):]); len(tail) >= 2 {
+		e.last = tail[len(tail)-2:]
+	}
+	return e.w.Write(b)
+}
+
 // part writes one body part: its fields, an empty line, its octets.
 func (m *Mapper) part(w io.Writer, p p22.BodyPart, fields string, depth int) error {
 	switch p.Kind {
 	case p22.IA5, p22.GeneralText, p22.Teletex:
-		return m.textPart(w, p, fields)
+		_, alone := w.(*ending)
+		return m.textPart(w, p, fields, alone)
 	case p22.Message:
 		if p.Message == nil || depth >= maxDepth {
 			return m.octetsPart(w, p, fields)
@@ -129,7 +151,9 @@ func (m *Mapper) part(w io.Writer, p p22.BodyPart, fields string, depth int) err
 	return m.octetsPart(w, p, fields)
 }
 
-func (m *Mapper) textPart(w io.Writer, p p22.BodyPart, fields string) error {
+// textPart writes a text. A text that is alone in its message and does not end a line is encoded, since SMTP would
+// end the line.
+func (m *Mapper) textPart(w io.Writer, p p22.BodyPart, fields string, alone bool) error {
 	text := textOf(p)
 	b := &builder{}
 	name := "us-ascii"
@@ -156,7 +180,8 @@ func (m *Mapper) textPart(w io.Writer, p p22.BodyPart, fields string) error {
 		}
 		b.field("Content-Type", "text/plain; charset="+name)
 	}
-	if plainLines(out) {
+	open := alone && !bytes.HasSuffix(out, []byte("\r\n"))
+	if plainLines(out) && !open {
 		b.field("Content-Transfer-Encoding", "7bit")
 		b.WriteString("\r\n")
 		b.Write(out)
@@ -175,6 +200,9 @@ func (m *Mapper) textPart(w io.Writer, p p22.BodyPart, fields string) error {
 	if err := q.Close(); err != nil {
 		return err
 	}
+	if open {
+		b.WriteString("=\r\n") // a soft line end
+	}
 	_, err := w.Write(b.Bytes())
 	return err
 }
@@ -185,8 +213,8 @@ func plainLines(b []byte) bool {
 		return false
 	}
 	for _, line := range bytes.Split(b, []byte("\r\n")) {
-		if len(line) > 998 {
-			return false
+		if len(line) > 998 || bytes.HasPrefix(line, []byte("From ")) || bytes.HasSuffix(line, []byte(" ")) || bytes.HasSuffix(line, []byte("\t")) {
+			return false // a relay may change it
 		}
 		for _, c := range line {
 			if c >= 0x7f || (c < ' ' && c != '\t' && c != '\f') {

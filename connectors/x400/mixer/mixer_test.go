@@ -304,14 +304,14 @@ func TestNothingInAContentCanForgeAField(t *testing.T) {
 	h := &p22.Heading{This: p22.IPMID{Local: "m1\r\nBcc: x@y"}, Subject: "s\r\nBcc: x@y", Originator: &p22.ORDescriptor{FreeForm: "a\r\nBcc: x@y"}, Extensions: []p22.Extension{x, y}, Importance: 1}
 	var b bytes.Buffer
 	s := ber.NewStream(&b)
-	p22.WriteIPM(s, h, p1.Options{}, func() { p22.PartIA5(s, strings.NewReader("text")) })
+	p22.WriteIPM(s, h, p1.Options{}, func() { p22.PartIA5(s, strings.NewReader("text\r\n")) })
 	got := back(t, mapper(t), b.Bytes())
 	head, body, _ := strings.Cut(got, "\r\n\r\n")
 	parsed, err := textproto.ReadHeader(bufio.NewReader(strings.NewReader(got)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if parsed.Get("Bcc") != "" || strings.Contains(strings.ToLower("\r\n"+head), "\r\nbcc") || strings.Contains(head, "\r\nTo:") || !strings.HasPrefix(parsed.Get("Content-Type"), "text/plain") || body != "text" {
+	if parsed.Get("Bcc") != "" || strings.Contains(strings.ToLower("\r\n"+head), "\r\nbcc") || strings.Contains(head, "\r\nTo:") || !strings.HasPrefix(parsed.Get("Content-Type"), "text/plain") || body != "text\r\n" {
 		t.Error(got)
 	}
 }
