@@ -1,23 +1,18 @@
 package directory
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
-	"pgregory.net/rapid"
 
 	"backbone/gateway/address"
 )
@@ -379,181 +374,3 @@ func TestALineTooLongToBeAnObjectCostsOnlyItself(t *testing.T) {
 		}
 	}
 }
-
-func TestExportIsReadBackAsItWas(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "d")
-		if err != nil {
-			rt.Fatal(err)
-		}
-		var both [2]*Directory
-		for i := range both {
-			if both[i], err = Open(filepath.Join(dir, strconv.Itoa(i)), Options{Site: siteA}); err != nil {
-				rt.Fatal(err)
-			}
-			defer closeAll(t, both[i])
-			both[i].db.NoSync = true // power does not fail in this test
-		}
-		d, fresh := both[0], both[1]
-		word := rapid.StringMatching(`[A-Za-z0-9 ,;"'%\\=ÄŁ漢-]{0,20}`)
-		for i := range rapid.IntRange(0, 8).Draw(rt, "entries") {
-			e := Entry{
-				Name: fmt.Sprintf("U%d%s", i, word.Draw(rt, "name")), Display: word.Draw(rt, "display"), Alias: word.Draw(rt, "alias"), First: word.Draw(rt, "first"), Last: word.Draw(rt, "last"),
-				Container: word.Draw(rt, "container"), Hidden: rapid.Bool().Draw(rt, "hidden"),
-				Target: address.Address{Type: "MS", Value: fmt.Sprintf("N/P/U%d", i)},
-			}
-			for j := range rapid.IntRange(0, 3).Draw(rt, "proxies") {
-				e.Proxies = append(e.Proxies, address.Address{Type: "SMTP", Value: fmt.Sprintf("a%d%%b.%d@example.com", i, j)}, address.Address{Type: "FAX", Value: fmt.Sprintf(`%d\%d%%x;"y,`, i, j)})
-			}
-			if v := strings.TrimSpace(word.Draw(rt, "attribute")); v != "" {
-				e.Attributes = map[string]string{"Custom Attribute " + strconv.Itoa(i+1): v}
-			}
-			if _, err := d.Add(e); err != nil {
-				rt.Fatal(err)
-			}
-		}
-		f := Format{Column: rapid.SampledFrom([]byte{0, ';', '\t', '|'}).Draw(rt, "column"), Quote: rapid.SampledFrom([]byte{0, '\''}).Draw(rt, "quote"), Multi: rapid.SampledFrom([]byte{0, '#'}).Draw(rt, "multi")}
-		var b bytes.Buffer
-		n, err := d.Export(context.Background(), &b, ExportOptions{Format: f})
-		if err != nil || n != d.Size() {
-			rt.Fatal(n, err)
-		}
-		text := b.String()
-		s, err := fresh.Import(context.Background(), &b, ImportOptions{Format: f})
-		if err != nil || s.Errors > 0 || s.Warnings > 0 || s.Created != n {
-			rt.Fatalf("summary %+v, %v\n%s", s, err, text)
-		}
-		page, _, err := d.List(Filter{}, "", 100)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		for _, want := range page {
-			got, err := fresh.Get(want.Name)
-			if err != nil || !want.same(&got) {
-				rt.Fatalf("%v\n%s\n%s", err, cmp.Diff(want, got), text)
-			}
-		}
-		// Once more into the same directory: nothing is new.
-		s, err = d.Import(context.Background(), strings.NewReader(text), ImportOptions{Format: f})
-		if err != nil || s.Unchanged != n || s.Modified != 0 {
-			rt.Fatalf("summary %+v, %v", s, err)
-		}
-	})
-}
-
-func TestExportColumns(t *testing.T) {
-	d := open(t, Options{})
-	add(t, d, Entry{Name: "A", Display: "Lee, Jin", Target: addr(t, "MS:N/P/A"), Proxies: addrs(t, "SMTP:a@example.com"), Secondary: addrs(t, "SMTP:b@example.com")})
-	if _, err := d.Apply([]Entry{{Name: "Z", Site: "SITEB", Version: 1, Target: addr(t, "MS:N/P/Z")}}); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		name string
-		o    ExportOptions
-		want string
-	}{
-		{"primary addresses only, unless the header names the others (Q153028)", ExportOptions{Columns: []string{"Mode", "Directory Name", "Display Name", "E-mail Address", "E-mail Addresses"}},
-			"Obj-Class,Mode,Directory Name,Display Name,E-mail Address,E-mail Addresses\r\nRemote,Update,A,\"Lee, Jin\",MS:N/P/A,SMTP:a@example.com\r\n"},
-		{"all sites, tabs", ExportOptions{AllSites: true, Columns: []string{"Directory Name", "Display Name", "Secondary-Proxy-Addresses"}, Format: Format{Column: '\t'}},
-			"Obj-Class\tDirectory Name\tDisplay Name\tSecondary-Proxy-Addresses\r\nRemote\tA\tLee, Jin\tSMTP:b@example.com\r\nRemote\tZ\t\t\r\n"},
-		{"a filter", ExportOptions{Filter: Filter{Text: "nobody"}, Columns: []string{"Directory Name"}}, "Obj-Class,Directory Name\r\n"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			var b strings.Builder
-			if _, err := d.Export(context.Background(), &b, tt.o); err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff("\ufeff"+tt.want, b.String()); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
-		})
-	}
-	for _, bad := range [][]string{{"Directory Name", "Shoe size"}, {"Display Name"}, {"Directory Name", "Directory Name"}} {
-		if _, err := d.Export(context.Background(), io.Discard, ExportOptions{Columns: bad}); err == nil {
-			t.Errorf("columns %q accepted", bad)
-		}
-	}
-	if _, err := d.Export(context.Background(), failing{}, ExportOptions{}); err == nil {
-		t.Error("a failing writer was not noticed")
-	}
-}
-
-func FuzzImport(f *testing.F) {
-	f.Add([]byte("Obj-Class,Mode,Directory Name,E-mail Address,E-mail Addresses\nRemote,Create,A,MS:N/P/A,SMTP:a@example.com%X400:c=US;a= ;s=A\nRemote,Delete,A,,\n"))
-	f.Add([]byte("Obj-Class;Directory Name;Display Name;Target-Address\r\nRemote;\"A;\"\"B\";\"two\r\nlines\";FAX:x\r\n\"Remote"))
-	f.Add([]byte("\xff\xfeO\x00b\x00j\x00"))
-	f.Add([]byte("Obj-Class,Directory Name,E-mail Addresses\nRemote,A,~DEL\nRemote,B,~del<SMTP:x@y>%\\%\\\\\n"))
-	d, err := Open(filepath.Join(f.TempDir(), "d.db"), Options{Site: siteA})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { closeAll(f, d) })
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var results bytes.Buffer
-		s, err := d.Import(context.Background(), bytes.NewReader(b), ImportOptions{DryRun: true, Results: &results})
-		var ie *ImportError
-		if err != nil && !errors.As(err, &ie) {
-			t.Fatalf("%T %v", err, err)
-		}
-		if s.Applied || s.Lines != s.Created+s.Modified+s.Deleted+s.Unchanged+s.Skipped+s.Errors+gone(s) {
-			t.Fatalf("the sum does not add up: %+v", s)
-		}
-		if _, err := csv.NewReader(&results).ReadAll(); err != nil {
-			t.Fatalf("result file: %v", err)
-		}
-	})
-}
-
-// gone counts the deletions of nobody, which are warnings and nothing else.
-func gone(s Summary) (n int) {
-	for _, p := range s.Problems {
-		if p.Event == EventGone {
-			n++
-		}
-	}
-	return n
-}
-
-// FuzzCSV: what the writer writes the reader reads back, and no text makes the reader lose count of its lines.
-func FuzzCSV(f *testing.F) {
-	f.Add("a", "b,\"c\"", " d\r\ne ", byte(','), byte('"'))
-	f.Add("", "'", "x\ty", byte('\t'), byte('\''))
-	f.Fuzz(func(t *testing.T, a, b, c string, column, quote byte) {
-		if column >= 0x80 || quote >= 0x80 || column < ' ' && column != '\t' || quote <= ' ' || column == quote || strings.ContainsRune("\r\n", rune(column)) {
-			return // not a format that anybody could ask for
-		}
-		for _, s := range []string{a, b, c} {
-			if !strings.EqualFold(strings.ToValidUTF8(s, ""), s) || strings.Contains(s, "\r") || strings.Count(s, "\n") > 20 {
-				return // no text of an entry
-			}
-		}
-		format := Format{Column: column, Quote: quote}.defaults()
-		var buf bytes.Buffer
-		w := newBuffered(&buf)
-		want := []string{"x" + a, b, c}
-		if err := format.writeRecord(w, want); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Flush(); err != nil {
-			t.Fatal(err)
-		}
-		text := buf.String()
-		r := newCSVReader(&buf, format)
-		rec, err := r.next()
-		if err != nil {
-			t.Fatalf("%q: %v", text, err)
-		}
-		var got []string
-		for _, fd := range rec.fields {
-			got = append(got, fd.text)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Fatalf("%q: -want +got:\n%s", text, diff)
-		}
-		if _, err := r.next(); !errors.Is(err, io.EOF) || r.line != strings.Count(text, "\n") {
-			t.Fatalf("%q: line %d, %v", text, r.line, err)
-		}
-	})
-}
-
-func newBuffered(w io.Writer) *bufio.Writer { return bufio.NewWriter(w) }

@@ -107,7 +107,7 @@ func pattern(s string) string {
 func literal(s string) string {
 	best := ""
 	for _, run := range strings.FieldsFunc(strings.ToLower(s), func(r rune) bool {
-		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || strings.ContainsRune("@.-_/: ", r))
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("@.-_/: ", r)
 	}) {
 		if len(run) > len(best) {
 			best = run

@@ -1,11 +1,8 @@
 package tracking
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -170,126 +167,4 @@ func (w *writer) flushIndex() {
 	l.chunk, l.chunkAt = nil, to
 	l.mu.Unlock()
 	clear(w.seen)
-}
-
-// ready opens the file for day, after closing the one before. A clock that goes back stays with the newest file.
-func (w *writer) ready(day string) error {
-	limit := int64(maxFile)
-	if m := w.l.o.MaxBytes / 8; m > 0 && m < limit {
-		limit = m
-	}
-	if w.f != nil && (day <= w.seg.day && w.size < limit) {
-		return nil
-	}
-	next := segment{day: day}
-	if last, ok := w.l.last(); ok && last.day >= day {
-		next = last
-		if st, err := os.Stat(last.log(w.l.dir)); w.f != nil || err == nil && st.Size() >= limit {
-			next.n++
-		}
-	}
-	w.close()
-	return w.open(next)
-}
-
-func (l *Log) last() (segment, bool) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if len(l.segs) == 0 {
-		return segment{}, false
-	}
-	return l.segs[len(l.segs)-1], true
-}
-
-// open opens or creates a file and mends its end: a line that a crash tore is ended, so that it spoils no other.
-func (w *writer) open(s segment) error {
-	dir := w.l.dir
-	f, err := os.OpenFile(s.log(dir), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return fmt.Errorf("tracking log: %w", err)
-	}
-	size, err := mend(f)
-	if err != nil {
-		return errors.Join(fmt.Errorf("tracking log: %s: %w", s.log(dir), err), f.Close())
-	}
-	if err := syncDir(dir); err != nil {
-		w.l.o.Log.Warn("tracking log: folder not synced", "err", err)
-	}
-	if err := w.l.index.check(s, size); err != nil {
-		w.l.o.Log.Warn("tracking index unreadable", "err", err)
-	}
-	w.f, w.seg, w.size, w.torn = f, s, size, false
-	clear(w.seen)
-	l := w.l
-	l.mu.Lock()
-	if n := len(l.segs); n == 0 || l.segs[n-1] != s {
-		l.segs = append(l.segs, s)
-	}
-	l.active, l.size, l.chunk, l.chunkAt = true, size, nil, size
-	segs := l.segs
-	l.mu.Unlock()
-	left, err := prune(dir, segs, l.o.Keep, l.o.MaxBytes, time.Now())
-	if err != nil {
-		l.o.Log.Warn("old tracking log not removed", "err", err)
-	}
-	l.mu.Lock()
-	l.segs = left
-	l.mu.Unlock()
-	l.index.forget(left)
-	return nil
-}
-
-func mend(f *os.File) (size int64, err error) {
-	st, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	size = st.Size()
-	if size == 0 {
-		return 0, nil
-	}
-	var last [1]byte
-	if _, err := f.ReadAt(last[:], size-1); err != nil {
-		return 0, err
-	}
-	if last[0] != '\n' {
-		if _, err := f.Write([]byte{'\n'}); err != nil {
-			return 0, err
-		}
-		size++
-	}
-	return size, nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(filepath.Clean(dir))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func (w *writer) sync() {
-	if w.f == nil {
-		return
-	}
-	if err := w.f.Sync(); err != nil && !errors.Is(err, fs.ErrClosed) {
-		w.note(fmt.Errorf("tracking log: %w", err))
-		w.l.o.Log.Error("tracking log not synced", "file", w.f.Name(), "err", err)
-	}
-}
-
-func (w *writer) close() {
-	if w.f == nil {
-		return
-	}
-	w.flushIndex()
-	w.sync()
-	if err := w.f.Close(); err != nil {
-		w.note(fmt.Errorf("tracking log: %w", err))
-	}
-	w.f = nil
-	w.l.mu.Lock()
-	w.l.active = false
-	w.l.mu.Unlock()
 }
