@@ -31,9 +31,7 @@ func (c *Connector) Deliver(ctx context.Context, t *connectors.Transfer) []mail.
 	}
 	var done shadowpo.Delivery
 	if err == nil && len(env.Recipients) > 0 {
-		if err = ctx.Err(); err == nil {
-			done, err = c.deliver(ctx, o, &env, t)
-		}
+		done, err = c.deliver(ctx, o, &env, t)
 	}
 	for i := range out {
 		switch {

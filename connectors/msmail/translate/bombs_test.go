@@ -40,6 +40,8 @@ func bombs() []bomb {
 	}
 	return []bomb{
 		{"10,000 parts", parts.Bytes(), true, "", 0},
+		{"one level too many", []byte(nest(maxDepth + 1)), true, "", 0},
+		{"as many levels as allowed", []byte(nest(maxDepth)), false, "the text", 1},
 		{"4,000 levels", levels.Bytes(), true, "", 0},
 		{"4,000 embedded messages", embedded.Bytes(), false, strings.Repeat("-", 30), maxDepth},
 		{"a million header fields", []byte(strings.Repeat("X: y\r\n", 1_000_000) + "\r\nx\r\n"), true, "", 0},
@@ -51,6 +53,15 @@ func bombs() []bomb {
 		{"UTF-7 without end", []byte("Content-Type: text/plain; charset=utf-7\r\n\r\n+" + strings.Repeat("A", 5<<18)), true, "", 0},
 		{"one long line", []byte("Subject: x\r\n\r\n" + strings.Repeat("y", 1<<20)), false, "y", 1 << 20},
 	}
+}
+
+// nest is a text in n multiparts.
+func nest(n int) string {
+	s := "Content-Type: text/plain\r\n\r\nthe text\r\n"
+	for i := range n {
+		s = fmt.Sprintf("Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n%s\r\n--b%d--\r\n", i, i, s, i)
+	}
+	return s
 }
 
 func TestBombsAreCarriedWithoutGoingOff(t *testing.T) {
