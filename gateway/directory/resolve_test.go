@@ -1,12 +1,13 @@
 package directory
 
 import (
-	"backbone/gateway/address"
-	"backbone/gateway/mail"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"backbone/gateway/address"
+	"backbone/gateway/mail"
 )
 
 func TestResolve(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"backbone/gateway/address"
 	"backbone/gateway/mail"
@@ -49,8 +50,11 @@ func lessSpecific(c Candidate, serving *set) string {
 }
 
 func grade(c Candidate) string {
-	if c.Match == TypeOnly {
+	switch {
+	case c.Match == TypeOnly:
 		return "whole type"
+	case c.Match == Partial && c.Space.Type == address.MS && strings.Contains(c.Space.Pattern, "/"):
+		return "a literal post office"
 	}
 	return fmt.Sprintf("%s, %d literal characters", c.Match, c.Literals)
 }

@@ -79,12 +79,20 @@ func Diff(was, is *Table) []string {
 	return out
 }
 
-// compareEntries orders by type, pattern, connector, cost; so a connector's cheapest claim of a pattern comes first.
+// compareEntries orders by type, pattern, connector, cost, local before remote; so a connector's best claim of a pattern
+// comes first.
 func compareEntries(a, b Entry) int {
+	local := 0
+	if a.Local != b.Local {
+		if local = 1; a.Local {
+			local = -1
+		}
+	}
 	return cmp.Or(
 		cmp.Compare(a.Space.Type, b.Space.Type),
 		cmp.Compare(strings.ToLower(a.Space.Pattern), strings.ToLower(b.Space.Pattern)),
 		cmp.Compare(a.Connector, b.Connector),
 		cmp.Compare(a.Space.Cost, b.Space.Cost),
+		local,
 	)
 }
