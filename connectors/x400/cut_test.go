@@ -90,6 +90,7 @@ func (c *cutter) copy(dst, src net.Conn, forward bool) {
 
 // TestACutAtAnyOctetLosesAndDoublesNothing cuts the line at 200 points of a transfer, in both directions, in each mode.
 func TestACutAtAnyOctetLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"normal", "x410"} {
 		b := open(t, "SITEB", func() *Config {
 			c := answererIn(mode)

@@ -176,6 +176,7 @@ func fields(t testing.TB, file string, names ...string) map[string][]string {
 }
 
 func TestAnotherDecoderReadsWhatWeSend(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"normal", "x410", "1984"} {
 		t.Run(mode, func(t *testing.T) {
 			b := open(t, "SITEB", answererIn(mode))
@@ -257,6 +258,7 @@ func answererIn(mode string) *Config {
 }
 
 func TestAnotherDecoderReadsARefusal(t *testing.T) {
+	t.Parallel()
 	for mode, want := range map[string]string{"normal": "p1.MTABindError", "x410": "rtse.refuseReason"} {
 		b := open(t, "SITEB", answererIn(mode))
 		w := tap(t, b.addr())
