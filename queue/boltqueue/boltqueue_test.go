@@ -47,7 +47,7 @@ func fixture(t testing.TB, o Options) *queuetest.Fixture {
 }
 
 func TestConformance(t *testing.T) {
-	queuetest.Run(t, func(t testing.TB) *queuetest.Fixture { return fixture(t, Options{Dir: t.TempDir()}) })
+	queuetest.Run(t, func(t testing.TB) *queuetest.Fixture { return fixture(t, Options{}) })
 }
 
 // TestModel has segments small enough to fill, and checkpoints often enough to fall between any two steps.

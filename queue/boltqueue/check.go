@@ -50,7 +50,7 @@ func (s *Store) Check(ctx context.Context) (bad []string, err error) {
 		return nil, errors.Join(fmt.Errorf("check: %w", err), os.Remove(path))
 	}
 	defer func() { err = errors.Join(err, os.Remove(path)) }()
-	db, err := openBolt(path, s.o.lockWait)
+	db, err := openBolt(path, &s.o)
 	if err != nil {
 		return append(k.bad, err.Error()), nil
 	}

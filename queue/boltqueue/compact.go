@@ -44,7 +44,7 @@ func (s *Store) Compact(ctx context.Context) error {
 }
 
 func (s *Store) copyIndex(path string) (*index, error) {
-	db, err := openBolt(path, s.o.lockWait)
+	db, err := openBolt(path, &s.o)
 	if err != nil {
 		return nil, err
 	}

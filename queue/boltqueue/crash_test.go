@@ -37,7 +37,7 @@ func fastDir(t testing.TB) string {
 
 // tiny makes every step of the store happen within a few messages.
 func tiny(dir string) Options {
-	return Options{Dir: dir, segmentSize: 6 << 10, bodyLimit: 2000, opsLimit: 9, lockWait: 50 * time.Millisecond}
+	return Options{Dir: dir, segmentSize: 6 << 10, bodyLimit: 2000, opsLimit: 9, mapSize: 1 << 18, lockWait: 50 * time.Millisecond}
 }
 
 // Stages of a message's life in these tests. Each is reached by one call, in this order.
@@ -268,7 +268,7 @@ func TestPowerCutAfterEveryStep(t *testing.T) {
 	dir := fastDir(t)
 	s, fs := openRecorded(t, filepath.Join(dir, "store"))
 	var lives []*life
-	for n := range 18 {
+	for n := range 12 {
 		lives = append(lives, newLife(n, r))
 	}
 	if errs := workload(s, fs, lives); len(errs) > 0 {

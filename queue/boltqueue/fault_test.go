@@ -21,13 +21,13 @@ import (
 
 var errFull = error(unix.ENOSPC)
 
-// TestAnyStepMayFail makes the nth step of the filesystem fail, for each n, and each one after it: the process never
-// panics or hangs, says ErrFatal or ErrFull and nothing that was answered is lost.
+// TestAnyStepMayFail makes a step of the filesystem fail and each one after it, for every fifth step, another fifth in
+// each run: the process never panics or hangs, says ErrFatal or ErrFull, and nothing that was answered is lost.
 func TestAnyStepMayFail(t *testing.T) {
 	for _, fault := range []error{unix.EIO, unix.ENOSPC} {
 		t.Run(fault.Error(), func(t *testing.T) {
 			dir := fastDir(t)
-			for n := 0; ; n += 3 {
+			for n := rand.IntN(5); ; n += 5 {
 				if !failAt(t, filepath.Join(dir, fmt.Sprint(n)), n, fault) {
 					break
 				}
@@ -49,7 +49,7 @@ func failAt(t *testing.T, dir string, n int, fault error) (reached bool) {
 		return nil
 	})
 	var lives []*life
-	for i := range 6 {
+	for i := range 4 {
 		lives = append(lives, newLife(i, r))
 	}
 	for _, err := range workload(s, fs, lives) {
@@ -67,15 +67,14 @@ func failAt(t *testing.T, dir string, n int, fault error) (reached bool) {
 		t.Errorf("step %d: close: %v", n, err)
 	}
 	fs.Fail(nil)
-	for _, mode := range []crashfs.Mode{crashfs.Nothing, crashfs.Some, crashfs.Everything} {
-		cut := filepath.Join(dir, mode.String())
-		if err := fs.Rebuild(cut, fs.Len(), mode, r); err != nil {
-			t.Fatal(err)
-		}
-		verify(t, cut, lives, fs.Len(), mode)
-		if t.Failed() {
-			t.Fatalf("step %d of %d failed with %v, then the power, leaving %s", n, fs.Len()-start, fault, mode)
-		}
+	mode := crashfs.Mode(n % 4)
+	cut := filepath.Join(dir, "cut")
+	if err := fs.Rebuild(cut, fs.Len(), mode, r); err != nil {
+		t.Fatal(err)
+	}
+	verify(t, cut, lives, fs.Len(), mode)
+	if t.Failed() {
+		t.Fatalf("step %d of %d failed with %v, then the power, leaving %s", n, fs.Len()-start, fault, mode)
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)

@@ -63,7 +63,7 @@ func sampleIndex(t testing.TB) []byte {
 
 // useIndex opens a file that passed verifyPages and reads all of it: bbolt must not panic on it.
 func useIndex(path string) (err error) {
-	db, err := openBolt(path, time.Second)
+	db, err := openBolt(path, &Options{lockWait: time.Second})
 	if err != nil {
 		return err
 	}

@@ -11,8 +11,8 @@ import (
 	"backbone/queue"
 )
 
-// fill sets every field of v, whatever its type, to something that is not zero and not like its neighbours.
-func fill(t testing.TB, v reflect.Value, n *int) {
+// set sets every field of v, whatever its type, to something that is not zero and not like its neighbours.
+func set(t testing.TB, v reflect.Value, n *int) {
 	t.Helper()
 	*n++
 	switch v.Kind() {
@@ -26,17 +26,17 @@ func fill(t testing.TB, v reflect.Value, n *int) {
 		v.SetBool(true)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		fill(t, v.Elem(), n)
+		set(t, v.Elem(), n)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
-		fill(t, v.Index(0), n)
-		fill(t, v.Index(1), n)
+		set(t, v.Index(0), n)
+		set(t, v.Index(1), n)
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		for range 2 {
 			k, e := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-			fill(t, k, n)
-			fill(t, e, n)
+			set(t, k, n)
+			set(t, e, n)
 			v.SetMapIndex(k, e)
 		}
 	case reflect.Interface: // mail.Failure.Cause, which is not kept
@@ -46,7 +46,7 @@ func fill(t testing.TB, v reflect.Value, n *int) {
 			return
 		}
 		for i := range v.NumField() {
-			fill(t, v.Field(i), n)
+			set(t, v.Field(i), n)
 		}
 	default:
 		t.Fatalf("nobody knows how to fill a %s", v.Type())
@@ -57,7 +57,7 @@ func fill(t testing.TB, v reflect.Value, n *int) {
 func TestRecordKeepsEveryField(t *testing.T) {
 	var it queue.Item
 	n := 0
-	fill(t, reflect.ValueOf(&it).Elem(), &n)
+	set(t, reflect.ValueOf(&it).Elem(), &n)
 	it.State, it.Body.SHA256 = queue.Held, "00ff"
 	it.Body.Where = where(77, true)
 	r := record{Item: it, body: 77, file: true, was: queue.Ready, dedup: []byte("0123456789abcdef")}

@@ -23,13 +23,13 @@ func (s *Store) start() error {
 	case err != nil && !gone(err):
 		return err
 	case s.o.salvage:
-		if err := setAside(path, s.o.lockWait); err != nil {
+		if err := setAside(path, &s.o); err != nil {
 			return err
 		}
 	case (err != nil || st.Size() == 0) && len(s.log.sizes) > 0:
 		return fmt.Errorf("the index is gone but there is a log: %s", salvageHint)
 	}
-	db, err := openBolt(path, s.o.lockWait)
+	db, err := openBolt(path, &s.o)
 	if err != nil {
 		return err
 	}

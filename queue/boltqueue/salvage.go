@@ -48,11 +48,11 @@ func asideName(path string) string {
 }
 
 // setAside renames the index, unless a process has it open.
-func setAside(path string, wait time.Duration) error {
+func setAside(path string, o *Options) error {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	db, err := openBolt(path, wait) // only to see whether it is locked: that it can't be read is why we are here
+	db, err := openBolt(path, o) // only to see whether it is locked: that it can't be read is why we are here
 	if err == nil {
 		err = db.Close()
 	} else if errors.Is(err, errInUse) {

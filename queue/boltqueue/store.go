@@ -66,6 +66,7 @@ type Options struct {
 	committed   func()        // a test's look at the index's file, after each checkpoint
 	salvage     bool          // make a new index from the whole log
 	lockWait    time.Duration // for another process to let go of the index
+	mapSize     int           // octets of the index's file that are mapped from the beginning
 }
 
 func (o *Options) defaults() {
@@ -84,6 +85,9 @@ func (o *Options) defaults() {
 	}
 	if o.opsLimit == 0 {
 		o.opsLimit = 4096
+	}
+	if o.mapSize == 0 {
+		o.mapSize = 1 << 30 // growing beyond what is mapped waits for all readers
 	}
 	if o.lockWait == 0 {
 		o.lockWait = 5 * time.Second
@@ -195,7 +199,7 @@ var errInUse = errors.New("in use by another process")
 const salvageHint = "stop the daemon and run `backbone queue salvage`, which makes a new index from the log and the bodies beside it"
 
 // openBolt opens the index's file. Damage is an error, not a panic.
-func openBolt(path string, wait time.Duration) (db *bolt.DB, err error) {
+func openBolt(path string, o *Options) (db *bolt.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			db, err = nil, fmt.Errorf("%v", p)
@@ -211,7 +215,7 @@ func openBolt(path string, wait time.Duration) (db *bolt.DB, err error) {
 		return nil, err
 	}
 	return bolt.Open(path, 0o600, &bolt.Options{
-		Timeout: wait, FreelistType: bolt.FreelistMapType, NoFreelistSync: true, InitialMmapSize: 1 << 30,
+		Timeout: o.lockWait, FreelistType: bolt.FreelistMapType, NoFreelistSync: true, InitialMmapSize: o.mapSize,
 	})
 }
 
