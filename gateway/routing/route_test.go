@@ -75,6 +75,7 @@ func TestTheBestMatchWinsWhateverItCosts(t *testing.T) {
 		{"the directory synchronisation box can be named", []string{"k1 | MS:NORTHWIND/PO2/$SYSTEM | 9", "k2 | MS:NORTHWIND/PO2 | 1"}, "MS:NORTHWIND/PO2/$SYSTEM", "k1", Exact},
 		{"the star of *SPECIAL is itself", []string{"k1 | MS:NORTHWIND/PO2/*SPECIAL | 9", "k2 | MS:NORTHWIND/PO2 | 1"}, "MS:NORTHWIND/PO2/BIGSPECIAL", "k2", Partial},
 		{"*SPECIAL matches the box of that name", []string{"k1 | MS:NORTHWIND/PO2/*SPECIAL | 9", "k2 | MS:NORTHWIND/PO2 | 1"}, "MS:NORTHWIND/PO2/*SPECIAL", "k1", Exact},
+		{"a wildcard network with a literal post office", []string{"k | MS:*/PO2 | 1"}, "MS:NORTHWIND/PO2/JLEE", "k", Wildcard},
 		{"MS: serves what nothing else does", []string{"k1 | MS: | 1", "k2 | MS:NORTHWIND | 100"}, "MS:NORTHWIND/PO1/X", "k2", Partial},
 
 		{"SMTP:* beats SMTP: even when dearer (Q152471)", []string{"k1 | SMTP: | 1", "k2 | SMTP:* | 100"}, "SMTP:u@example.com", "k2", Wildcard},
