@@ -113,6 +113,15 @@ func TestExchangedFolderIsNoticedAndItsReturnToo(t *testing.T) {
 	if err != nil || !again.Duplicate || again.File != first.File {
 		t.Errorf("got %+v, %v", again, err)
 	}
+
+	must(t, os.Rename(dir, away)) // another share of the same post office takes its place
+	must(t, Create(dir, po1))
+	put(t, dir, "C.MSG", message("three"))
+	eventually(t, "three", func() bool { return len(s.got()) == 3 })
+	eventually(t, "a delivery there", func() bool {
+		_, err := d.Deliver(context.Background(), Outbound{Key: "k3", Write: content("x")})
+		return err == nil && len(files(t, dir, deliverDir)) == 1
+	})
 }
 
 func TestManyDeliverersShareADropAndAKey(t *testing.T) {

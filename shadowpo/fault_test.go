@@ -234,6 +234,41 @@ func TestAFileThatAlwaysFailsDoesNotStopTheOthers(t *testing.T) {
 	})
 }
 
+// When nothing is taken any more, claiming on would only make more to take up again after a crash.
+func TestNoMoreIsClaimedThanABatchWhileNothingIsTaken(t *testing.T) {
+	m := newModel()
+	for i := range 30 {
+		m.write(submitDir, fmt.Sprintf("A%d.MSG", i), message(fmt.Sprint(i)))
+	}
+	inModel(t, m, Options{Stable: -1, Batch: 10}, func(t *testing.T, d *Drop) {
+		var s sink
+		var full atomic.Bool
+		full.Store(true)
+		s.err = func(*Inbound) error {
+			if full.Load() {
+				return mail.LocalFault("disk full", syscall.ENOSPC)
+			}
+			return nil
+		}
+		defer watching(t, d, s.take)()
+		m.pause(10 * time.Minute)
+		claimed := 0
+		for _, n := range sortedNames(m.folders[submitDir]) {
+			if strings.HasSuffix(n, extClaimed) {
+				claimed++
+			}
+		}
+		if claimed != 10 {
+			t.Errorf("%d claimed", claimed)
+		}
+		full.Store(false)
+		m.pause(2 * time.Minute)
+		if got := s.got(); len(got) != 30 {
+			t.Errorf("took %d", len(got))
+		}
+	})
+}
+
 func TestAMessageThatCrashesItsHandlerIsPutAside(t *testing.T) {
 	m := newModel()
 	m.write(submitDir, "BOMB.MSG", message("bomb")+message("good"))

@@ -170,11 +170,7 @@ func TestHostileFilesGoToBadmailAndTheirNeighboursArrive(t *testing.T) {
 			t.Errorf("%s: not in badmail", h.name)
 		}
 	}
-	mu.Lock()
-	if len(told) != len(hostile) {
-		t.Errorf("told of %d", len(told))
-	}
-	mu.Unlock()
+	eventually(t, "all told of", func() bool { mu.Lock(); defer mu.Unlock(); return len(told) == len(hostile) })
 	for _, subject := range s.got() {
 		if !strings.HasPrefix(subject, "before ") && !strings.HasPrefix(subject, "after ") {
 			t.Errorf("took %q", subject)
@@ -299,6 +295,10 @@ func TestALinkIsNotFollowedThoughItAppearsAfterTheLook(t *testing.T) {
 	if h, err := submit.Open("A.MSG"); err == nil {
 		b, rerr := io.ReadAll(h)
 		t.Errorf("opened a link: %q, %v", b, rerr)
+	}
+	must(t, syscall.Mkfifo(filepath.Join(dir, submitDir, "FIFO.MSG"), 0o666))
+	if _, err := submit.Open("FIFO.MSG"); !errors.Is(err, errOdd) {
+		t.Errorf("opened a FIFO: %v", err)
 	}
 	for _, name := range []string{"../.backbone", "..", ".", "", "a/b", "A\x00.MSG"} {
 		if _, err := submit.Open(name); err == nil {

@@ -28,17 +28,33 @@ var CP850 = &CodePage{850, charmap.CodePage850}
 
 var codePages = []*CodePage{
 	{437, charmap.CodePage437},     // United States
+	{737, cp737},                   // Greek
 	CP850,                          // Western Europe
 	{852, charmap.CodePage852},     // Central Europe
-	{866, charmap.CodePage866},     // Cyrillic
+	{855, charmap.CodePage855},     // Cyrillic, Balkans
+	{857, cp857},                   // Turkish
+	{860, charmap.CodePage860},     // Portuguese
+	{862, charmap.CodePage862},     // Hebrew
+	{863, charmap.CodePage863},     // Canadian French
+	{865, charmap.CodePage865},     // Nordic
+	{866, charmap.CodePage866},     // Cyrillic, Russia
+	{869, cp869},                   // Greek, modern
+	{874, charmap.Windows874},      // Thai
 	{932, japanese.ShiftJIS},       // Japanese
 	{936, simplifiedchinese.GBK},   // simplified Chinese
 	{949, korean.EUCKR},            // Korean, with the extension of UHC
 	{950, traditionalchinese.Big5}, // traditional Chinese
-	{1252, charmap.Windows1252},    // Windows, Western Europe
+	{1250, charmap.Windows1250},    // Windows: Central Europe
+	{1251, charmap.Windows1251},    // Cyrillic
+	{1252, charmap.Windows1252},    // Western Europe
+	{1253, charmap.Windows1253},    // Greek
+	{1254, charmap.Windows1254},    // Turkish
+	{1255, charmap.Windows1255},    // Hebrew
+	{1256, charmap.Windows1256},    // Arabic
+	{1257, charmap.Windows1257},    // Baltic
 }
 
-// LookupCodePage finds a code page by number: 437, 850, 852, 866, 932, 936, 949, 950 or 1252.
+// LookupCodePage finds a code page by number; the error lists the known ones.
 func LookupCodePage(number int) (*CodePage, error) {
 	var known []string
 	for _, p := range codePages {
