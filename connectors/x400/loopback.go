@@ -173,7 +173,7 @@ func (a *loopbackAssociation) bind(ctx context.Context) error {
 // cutOn closes conn when ctx ends; the function that it returns ends the watch.
 func cutOn(ctx context.Context, conn net.Conn) func() {
 	stop := context.AfterFunc(ctx, func() {
-		//nolint:errcheck // closing wakes whoever reads or writes; nothing can be done about a failure
+		// closing wakes whoever reads or writes; nothing can be done about a failure
 		conn.Close()
 	})
 	return func() { stop() }
@@ -191,7 +191,7 @@ func (a *loopbackAssociation) transfer(ctx context.Context, t *connectors.Transf
 	if err != nil {
 		return mail.LocalFault("the content can't be opened", err)
 	}
-	defer r.Close() //nolint:errcheck // read only
+	defer r.Close() // read only
 	if err := a.f.say(frameOffer, offerFrame{t.Key, t.Content.Size(), t.Envelope}); err != nil {
 		return broken(err, true)
 	}
@@ -266,13 +266,13 @@ func (a *loopbackAssociation) release(ctx context.Context) error {
 }
 
 func (a *loopbackAssociation) abort() {
-	//nolint:errcheck // the association is over either way
+	// the association is over either way
 	a.f.conn.Close()
 }
 
 // answer serves one caller.
 func (loopback) answer(ctx context.Context, conn net.Conn, d *desk) error {
-	defer conn.Close() //nolint:errcheck // over either way
+	defer conn.Close() // over either way
 	f := newFramer(conn, d.patience())
 	kind, body, err := f.hear(true)
 	if err != nil {

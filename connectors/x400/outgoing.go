@@ -51,9 +51,9 @@ func (p *peer) render(t *connectors.Transfer) (*octets, error) {
 	}
 	if env.ContentType != "" && env.ContentType != "message/rfc822" {
 		v.ContentType = contentType(env.ContentType)
-		return header(v, r, t.Content.Size(), o, func() { r.Close() }) //nolint:errcheck // read only
+		return header(v, r, t.Content.Size(), o, func() { r.Close() }) // read only
 	}
-	defer r.Close() //nolint:errcheck // read only
+	defer r.Close() // read only
 	s := newSpool(p.dir, 0)
 	source := &watched{ReadSeeker: r}
 	err = p.renderContent(s, source, env, m)
@@ -270,7 +270,7 @@ func (p *peer) renderReport(t *connectors.Transfer, m *mixer.Mapper) (*octets, e
 	if err != nil {
 		return nil, mail.LocalFault("the content can't be opened", err)
 	}
-	defer r.Close() //nolint:errcheck // read only
+	defer r.Close() // read only
 	d, err := dsn.Parse(r)
 	if err != nil {
 		return nil, nil //nolint:nilerr // no status in it: it goes as a message

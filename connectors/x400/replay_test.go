@@ -156,7 +156,7 @@ func replayAnswers(ln net.Listener, c *pcap.Conversation) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // over either way
+	defer conn.Close() // over either way
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return err
 	}

@@ -270,7 +270,7 @@ func (a *p1Association) release(ctx context.Context) error {
 }
 
 func (a *p1Association) abort() {
-	//nolint:errcheck // the association is over either way
+	// the association is over either way
 	a.conn.Close()
 }
 
@@ -286,7 +286,7 @@ func (t *turnstile) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closing = true; !t.busy {
-		//nolint:errcheck // the association is over either way
+		// the association is over either way
 		t.conn.Close()
 	}
 }
@@ -312,7 +312,7 @@ func (t *turnstile) leave() bool {
 
 // answer serves a caller.
 func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
-	defer conn.Close() //nolint:errcheck // over either way
+	defer conn.Close() // over either way
 	c := &patient{Conn: conn, patience: d.patience()}
 	gate := &turnstile{conn: conn}
 	stop := context.AfterFunc(ctx, gate.close)

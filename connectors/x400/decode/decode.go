@@ -237,7 +237,7 @@ func (p *printer) connect(f *flow, s *session.SPDU, refuse bool) {
 
 // data adds a segment to the transfer under way.
 func (p *printer) data(f *flow, b []byte) {
-	if f.agreed.bare || !(len(b) > 0 && (b[0] == 0x61 || b[0] == 0x40)) {
+	if f.agreed.bare || len(b) == 0 || (b[0] != 0x61 && b[0] != 0x40) {
 		f.transfer = append(f.transfer, b...)
 		return
 	}

@@ -55,6 +55,6 @@ func FuzzRead(f *testing.F) {
 	f.Add(Append(nil, &Conversation{Caller: netip.MustParseAddrPort("127.0.0.1:40000"), Answerer: netip.MustParseAddrPort("127.0.0.2:102"),
 		Turns: []Turn{{true, []byte("hello")}}}, time.Unix(1e9, 0)))
 	f.Fuzz(func(_ *testing.T, b []byte) {
-		_, _ = Read(b) //nolint:errcheck // must end, whatever it says
+		_, _ = Read(b) // must end, whatever it says
 	})
 }

@@ -121,6 +121,6 @@ func FuzzPresentation(f *testing.F) {
 		if _, err := ParseUserData(b); err == nil && len(b) == 0 {
 			t.Error("nothing was read as user data")
 		}
-		_, _ = ParseAbort(b) //nolint:errcheck // must end, whatever it says
+		_, _ = ParseAbort(b) // must end, whatever it says
 	})
 }

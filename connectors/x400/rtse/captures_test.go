@@ -103,7 +103,7 @@ func FuzzAnswerer(f *testing.F) {
 	}
 	cn := func() []byte {
 		w := &said{}
-		_, _ = Open(w, terms(X410, 1, 3)) //nolint:errcheck // nobody answers; the connect was sent
+		_, _ = Open(w, terms(X410, 1, 3)) // nobody answers; the connect was sent
 		return w.sent[0].Append(nil)
 	}()
 	f.Fuzz(func(_ *testing.T, b []byte) {
@@ -114,7 +114,7 @@ func FuzzAnswerer(f *testing.F) {
 				l.b <- u
 			}
 			l.hangUp()
-			_ = answer(called, terms(Normal, 1, 3), &store{}, nil) //nolint:errcheck // must end, whatever it says
+			_ = answer(called, terms(Normal, 1, 3), &store{}, nil) // must end, whatever it says
 		}
 	})
 }

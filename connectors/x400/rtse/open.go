@@ -63,7 +63,6 @@ type Association struct {
 
 	user    []byte
 	in      *incoming // begun by the peer
-	done    []byte    // the peer's last activity that was committed
 	version byte      // of the session
 }
 

@@ -376,7 +376,7 @@ func session0(t *testing.T, l *line, want Terms, st *store, u *Unfinished, do fu
 	caller, called := l.sides()
 	var served sync.WaitGroup
 	served.Go(func() {
-		//nolint:errcheck // the line may break anywhere; what counts is what was taken
+		// the line may break anywhere; what counts is what was taken
 		answer(called, terms(want.Mode, 3, 5), st, u)
 	})
 	a, err := Open(caller, want)

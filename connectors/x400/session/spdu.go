@@ -41,7 +41,7 @@ const (
 	AIA = concatenated | 0x1a
 	AD  = concatenated | 0x39 // activity discard
 	ADA = concatenated | 0x3a
-	ER  = concatenated | 0x00 // exception report of the provider
+	ER  = Type(concatenated)  // exception report of the provider
 	ED  = concatenated | 0x30 // exception data: a report of the user
 	GTC = concatenated | 0x15 // give tokens confirm: all of them, between activities
 	GTA = concatenated | 0x16
@@ -195,13 +195,13 @@ func Parse(b []byte) ([]*SPDU, error) {
 		if err := s.params(params, 0); err != nil {
 			return nil, fmt.Errorf("session: %s: %w", si, err)
 		}
-		switch {
-		case si == GT || si == PT:
+		switch si {
+		case GT, PT:
 			prefix = si
 			if s.Tokens != 0 || (len(rest) == 0 && len(params) > 0) {
 				out = append(out, s)
 			}
-		case si == DT:
+		case DT:
 			s.UserData, rest = rest, nil
 			out = append(out, s)
 		default:
@@ -304,9 +304,10 @@ func (s *SPDU) param(pi byte, v []byte, group byte) error {
 			return err
 		}
 		s.enclosure = Enclosure(b & 3)
-		if b&3 == 3 {
-			s.enclosure = whole // begin and end in one
-		} else if b&3 == 0 {
+		switch b & 3 {
+		case 3: // begin and end in one
+			s.enclosure = whole
+		case 0:
 			s.enclosure = encloseMiddle
 		}
 	case piActivity:
