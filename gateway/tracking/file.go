@@ -3,7 +3,6 @@ package tracking
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -106,11 +105,19 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func (w *writer) sync() {
+// startSync syncs the file beside the writing: a slow disk must not hold the mail up. endSync or close waits for it.
+func (w *writer) startSync() {
 	if w.f == nil {
 		return
 	}
-	if err := w.f.Sync(); err != nil && !errors.Is(err, fs.ErrClosed) {
+	f, done := w.f, make(chan error, 1)
+	w.synced = done
+	go func() { done <- f.Sync() }()
+}
+
+func (w *writer) endSync(err error) {
+	w.synced = nil
+	if err != nil {
 		w.note(fmt.Errorf("tracking log: %w", err))
 		w.l.o.Log.Error("tracking log not synced", "file", w.f.Name(), "err", err)
 	}
@@ -121,7 +128,10 @@ func (w *writer) close() {
 		return
 	}
 	w.flushIndex()
-	w.sync()
+	if w.synced != nil {
+		w.endSync(<-w.synced)
+	}
+	w.endSync(w.f.Sync())
 	if err := w.f.Close(); err != nil {
 		w.note(fmt.Errorf("tracking log: %w", err))
 	}

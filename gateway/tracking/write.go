@@ -20,6 +20,8 @@ type writer struct {
 	size int64
 	torn bool // the file ends in half a line that could not be taken back
 	seen map[uint64]struct{}
+	// synced answers when a sync that runs beside the writing is through; nil while none runs.
+	synced chan error
 }
 
 // write is the log's goroutine, from Open to Close. It wakes only for work: an idle log sets no timers.
@@ -35,12 +37,14 @@ func (l *Log) write() {
 				return
 			}
 			w.batch(w.gather(p))
-			if sync == nil && w.f != nil {
+			if sync == nil && w.synced == nil && w.f != nil {
 				sync = time.After(l.o.SyncEvery)
 			}
 		case <-sync:
 			sync = nil
-			w.sync()
+			w.startSync()
+		case err := <-w.synced:
+			w.endSync(err)
 		}
 	}
 }
