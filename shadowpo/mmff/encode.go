@@ -87,7 +87,7 @@ func (e *writer) header(subjectMax int) {
 	e.word("PRIORITY", m.Priority)
 	for _, a := range m.Attachments {
 		name := e.text("attachment "+show(a.Name), a.Name)
-		if strings.TrimSpace(name) != name || name == "" {
+		if strings.Trim(name, " ") != name || name == "" { // octets of the code page: only ASCII can be told in them
 			e.fail("attachment name %s is empty or has outer blanks", show(a.Name))
 		}
 		e.put("ATTACHMENT", fmt.Sprintf("%s %d", name, sizeOf(a.Content)))

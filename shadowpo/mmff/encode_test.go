@@ -257,3 +257,13 @@ func TestNotesTellWhatTheCodePageTook(t *testing.T) {
 		t.Errorf("got %q", out.String())
 	}
 }
+
+// The octets C2 A0 are two letters in 850, although UTF-8 has a blank of that spelling.
+func TestAttachmentNamesAreJudgedInTheirCodePage(t *testing.T) {
+	m := &mmff.Message{From: address.Address{Type: address.MS, Value: "N/P/A"}, To: []address.Address{{Type: address.MS, Value: "N/P/B"}},
+		Attachments: []mmff.Attachment{{Name: "\u252c\u00e1"}}}
+	var b bytes.Buffer
+	if _, err := mmff.Encode(&b, m, mmff.EncodeOptions{}); err != nil || !strings.Contains(b.String(), "ATTACHMENT:\xc2\xa0 0\r\n") {
+		t.Errorf("got %q, %v", b.String(), err)
+	}
+}

@@ -268,7 +268,7 @@ func (o *outbound) attachments() {
 			continue
 		}
 		name := lf.name
-		if name == "" || name != strings.TrimSpace(name) || strings.ContainsAny(name, "\r\n") {
+		if name == "" || name != strings.Trim(name, " ") || strings.ContainsAny(name, "\r\n") {
 			name = SafeName(lf.filename)
 		}
 		if name == "" || isTNEF(lf) && lf.filename == "" {

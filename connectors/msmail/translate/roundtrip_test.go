@@ -144,7 +144,8 @@ func safeForSMTP(t fatal, b []byte) {
 	}
 }
 
-var codePages = []int{437, 850, 852, 866, 932, 936, 949, 950, 1252}
+var codePages = []int{437, 737, 850, 852, 855, 857, 860, 862, 863, 865, 866, 869, 874, 932, 936, 949, 950,
+	1250, 1251, 1252, 1253, 1254, 1255, 1256, 1257}
 
 // genBody makes bodies of all that bodies have been seen to hold.
 func genBody(t *rapid.T, name string) []byte {
