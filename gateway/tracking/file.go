@@ -107,6 +107,7 @@ func syncDir(dir string) error {
 
 // startSync syncs the file beside the writing: a slow disk must not hold the mail up. endSync or close waits for it.
 func (w *writer) startSync() {
+	w.dirty = false
 	if w.f == nil {
 		return
 	}

@@ -20,8 +20,10 @@ type writer struct {
 	size int64
 	torn bool // the file ends in half a line that could not be taken back
 	seen map[uint64]struct{}
-	// synced answers when a sync that runs beside the writing is through; nil while none runs.
+	// synced answers when a sync that runs beside the writing is through; nil while none runs. Dirty tells that there
+	// was writing since the last one began.
 	synced chan error
+	dirty  bool
 }
 
 // write is the log's goroutine, from Open to Close. It wakes only for work: an idle log sets no timers.
@@ -37,14 +39,14 @@ func (l *Log) write() {
 				return
 			}
 			w.batch(w.gather(p))
-			if sync == nil && w.synced == nil && w.f != nil {
-				sync = time.After(l.o.SyncEvery)
-			}
 		case <-sync:
 			sync = nil
 			w.startSync()
 		case err := <-w.synced:
 			w.endSync(err)
+		}
+		if w.dirty && sync == nil && w.synced == nil {
+			sync = time.After(l.o.SyncEvery)
 		}
 	}
 }
@@ -120,7 +122,7 @@ func (w *writer) append(ps []*pending) error {
 		}
 		return fmt.Errorf("tracking log: %w", err)
 	}
-	w.torn = false
+	w.torn, w.dirty = false, true
 	w.size += int64(len(buf))
 	full := w.publish(posts)
 	if full {
