@@ -39,7 +39,7 @@ func SafeName(name string) string {
 	if device(name) {
 		name = "_" + name
 	}
-	return shorten(name, maxName)
+	return strings.TrimRight(shorten(name, maxName), " .")
 }
 
 // device tells the names that DOS and Windows give to devices, whatever their extension.
@@ -64,10 +64,8 @@ func shorten(name string, limit int) string {
 		return name
 	}
 	base, ext := splitName(name)
-	if r := []rune(ext); len(r) > 16 {
-		ext = string(r[:16])
-	}
-	return string([]rune(base)[:limit-utf8.RuneCountInString(ext)]) + ext
+	ext = cut(ext, 16)
+	return cut(base, limit-utf8.RuneCountInString(ext)) + ext
 }
 
 // splitName parts COUNTS.TXT into COUNTS and .TXT.
