@@ -2,11 +2,7 @@ package smtp
 
 import (
 	"context"
-	"crypto/sha256"
-	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"backbone/connectors"
 	"backbone/gateway/address"
@@ -53,13 +49,23 @@ func (c *Connector) Deliver(ctx context.Context, t *connectors.Transfer) []mail.
 			}
 		}
 	}
+	d.log()
+	return d.out
+}
+
+// log has one line for each failure, however many recipients share it.
+func (d *delivery) log() {
+	t, shared := d.t, map[*mail.Failure]int{}
+	for _, o := range d.out {
+		shared[o.Failure]++
+	}
 	for i, o := range d.out {
-		if o.Failure != nil {
-			c.log.Info("recipient not taken", "id", t.Envelope.ID, "rcpt", t.Envelope.Recipients[i].Address.String(), "dest", t.NextHop, "attempt", t.Attempt,
-				"class", o.Failure.Class, "err", o.Failure.Error())
+		if f := o.Failure; f != nil && shared[f] > 0 {
+			d.c.log.Info("not taken", "id", t.Envelope.ID, "rcpt", t.Envelope.Recipients[i].Address.String(), "rcpts", shared[f], "dest", t.NextHop,
+				"attempt", t.Attempt, "class", f.Class, "err", f.Error())
+			shared[f] = 0
 		}
 	}
-	return d.out
 }
 
 // converse finds a conversation and uses it until every recipient has an outcome. One that was kept from an earlier
@@ -116,10 +122,7 @@ func (d *delivery) use(v *conversation) (f *mail.Failure, untouched bool) {
 	}
 	d.refuseUTF8(v)
 	batch := v.limit("RCPTMAX", maxBatch)
-	for first := true; len(d.left) > 0; first = false {
-		if v.sent >= v.limit("MAILMAX", d.c.cfg.ReuseMessages) {
-			return linkFailure(v.host, "takes no more messages on this connection", nil), true
-		}
+	for first := true; len(d.left) > 0 && (first || !v.full()); first = false {
 		tx := &transaction{d: d, v: v, plan: plan, batch: d.left[:min(batch, len(d.left))]}
 		f := tx.run()
 		d.left = d.left[len(tx.batch):]
@@ -166,329 +169,4 @@ func (d *delivery) failRest(f *mail.Failure) {
 		d.fail(i, f)
 	}
 	d.left = nil
-}
-
-// transaction is MAIL to final dot for some recipients.
-type transaction struct {
-	d     *delivery
-	v     *conversation
-	plan  plan
-	batch []int // recipients, as indexes
-
-	taken     []int // those that RCPT accepted
-	again     []int // those that need a transaction of their own
-	untouched bool  // the peer has answered nothing
-}
-
-// run gives each recipient of the batch an outcome, or puts him into again. A failure that it returns ends the
-// conversation and is the outcome of who has none yet.
-func (tx *transaction) run() *mail.Failure {
-	tx.untouched = true
-	rep, f := tx.envelope()
-	if f != nil {
-		tx.open(f)
-		return f
-	}
-	if rep.code != 354 {
-		return nil
-	}
-	if len(tx.taken) == 0 {
-		// RFC 2920 3.1: DATA went out with the envelope and was accepted, although nobody is left to take the message.
-		return tx.nothing()
-	}
-	f = tx.content()
-	if f != nil {
-		tx.each(tx.taken, f)
-	}
-	if f != nil && (f.Scope == mail.ScopeLink || errors.Is(f, errBroken)) {
-		return f
-	}
-	return nil
-}
-
-// envelope sends MAIL, RCPT and DATA, all at once to a peer that lets us (RFC 2920), and reads the replies.
-func (tx *transaction) envelope() (data reply, f *mail.Failure) {
-	v, pipelining := tx.v, tx.v.has("PIPELINING")
-	tx.command(tx.mailCommand())
-	if pipelining {
-		for _, i := range tx.batch {
-			tx.command(tx.rcptCommand(i))
-		}
-		tx.command("DATA")
-	}
-	rep, f := tx.read()
-	if f != nil {
-		return rep, f
-	}
-	refused := rep.code != 250
-	if refused {
-		f := rep.failure(stageMail, v.host)
-		tx.each(tx.batch, f)
-		if f.Scope == mail.ScopeLink {
-			return rep, f
-		}
-		if !pipelining {
-			return rep, nil
-		}
-	}
-	for _, i := range tx.batch {
-		if !pipelining {
-			tx.command(tx.rcptCommand(i))
-		}
-		rep, f := tx.read()
-		if f != nil {
-			return rep, f
-		}
-		if refused {
-			continue
-		}
-		if f := tx.recipient(i, rep); f != nil {
-			return rep, f
-		}
-	}
-	if !pipelining {
-		if len(tx.taken) == 0 {
-			tx.command("RSET")
-			_, f := tx.read()
-			return reply{}, f
-		}
-		tx.command("DATA")
-	}
-	rep, f = tx.read()
-	if f != nil {
-		return rep, f
-	}
-	if rep.code != 354 {
-		f := rep.failure(stageData, v.host)
-		tx.each(tx.taken, f)
-		tx.taken = nil
-		if f.Scope == mail.ScopeLink {
-			return rep, f
-		}
-		tx.command("RSET") // MAIL may still stand
-		if _, f := tx.read(); f != nil {
-			return rep, nil // the outcomes are known; the conversation shows its end at its next use
-		}
-	}
-	return rep, nil
-}
-
-// recipient files the answer to one RCPT.
-func (tx *transaction) recipient(i int, rep reply) *mail.Failure {
-	switch {
-	case rep.code == 250 || rep.code == 251:
-		tx.taken = append(tx.taken, i)
-	case (rep.code == 452 || rep.code == 552) && len(tx.taken) > 0 && (rep.enhanced == "" || strings.HasSuffix(rep.enhanced, ".5.3")):
-		tx.again = append(tx.again, i) // too many recipients (RFC 5321 4.5.3.1.10): the rest goes in another transaction
-	default:
-		f := rep.failure(stageRcpt, tx.v.host)
-		if f.Scope == mail.ScopeLink {
-			return f
-		}
-		tx.d.fail(i, f)
-	}
-	return nil
-}
-
-// content sends the message and reads the reply to the final dot. Once it has begun a break says nothing about the link:
-// the message itself may be what the peer stumbles over.
-func (tx *transaction) content() *mail.Failure {
-	v := tx.v
-	changes, err := tx.d.letter.send(v, tx.plan, tx.heading())
-	if err != nil {
-		f := linkFailure(v.host, "broke off in the message", errors.Join(errBroken, err))
-		if errors.Is(err, errStored) {
-			f = mail.LocalFault("the stored message can't be read", errors.Join(errBroken, err))
-		}
-		f.Scope = mail.ScopeMessage
-		return f
-	}
-	for _, what := range changes {
-		tx.d.t.Note(mail.Note{Field: "content", Action: mail.NoteChanged, Detail: what + " for " + v.host})
-	}
-	rep, err := v.read(v.c.cfg.FinalTimeout.D())
-	if err != nil {
-		f := linkFailure(v.host, "gave no answer to the whole message; it may have taken it", errors.Join(errBroken, err))
-		f.Scope, f.Enhanced = mail.ScopeMessage, "4.4.2"
-		return f
-	}
-	v.sent++
-	if rep.code != 250 {
-		return rep.failure(stageData, v.host)
-	}
-	for _, i := range tx.taken {
-		tx.d.out[i] = tx.success(i, rep)
-	}
-	tx.taken = nil
-	return nil
-}
-
-// errBroken tells that the conversation can't go on.
-var errBroken = errors.New("conversation broken")
-
-// success is the outcome for who got the message. A peer with DSN answers the recipient's Notify itself; for one
-// without, a success report that was asked for falls to us (RFC 3461 5.2.1, "relayed").
-func (tx *transaction) success(i int, rep reply) mail.Outcome {
-	o := mail.Outcome{State: mail.Delivered, Peer: rep.String(), PeerReports: tx.v.has("DSN")}
-	if !o.PeerReports && tx.d.t.Envelope.Recipients[i].Notify.Wants(mail.NotifySuccess) {
-		o.State = mail.Relayed
-	}
-	return o
-}
-
-// nothing ends a DATA that has no recipients.
-func (tx *transaction) nothing() *mail.Failure {
-	tx.command(".")
-	_, f := tx.read()
-	return f
-}
-
-func (tx *transaction) command(line string) {
-	tx.v.w = append(append(tx.v.w, line...), "\r\n"...)
-}
-
-// read reads one reply; 421 ends the conversation whatever it answers (RFC 5321 3.8).
-func (tx *transaction) read() (reply, *mail.Failure) {
-	rep, err := tx.v.read(tx.v.c.cfg.ReplyTimeout.D())
-	if err != nil {
-		return rep, linkFailure(tx.v.host, "broke off", err)
-	}
-	if rep.code == 421 {
-		return rep, rep.failure(stageConnect, tx.v.host)
-	}
-	tx.untouched = false
-	return rep, nil
-}
-
-// each files one failure for several recipients.
-func (tx *transaction) each(who []int, f *mail.Failure) {
-	for _, i := range who {
-		tx.d.fail(i, f)
-	}
-}
-
-// open files f for those of the batch who have no outcome yet, unless the conversation may be tried anew.
-func (tx *transaction) open(f *mail.Failure) {
-	if tx.untouched {
-		tx.again = tx.batch
-		return
-	}
-	for _, i := range tx.batch {
-		if tx.d.out[i].State == "" {
-			tx.d.fail(i, f)
-		}
-	}
-	tx.again = nil
-}
-
-// mailCommand and rcptCommand take addresses from our own serialiser only.
-func (tx *transaction) mailCommand() string {
-	v, env := tx.v, &tx.d.t.Envelope
-	b := "MAIL FROM:" + tx.d.from.Path()
-	if v.has("SIZE") {
-		b += " SIZE=" + strconv.FormatInt(tx.d.letter.size, 10)
-	}
-	if tx.plan.eightBit && v.has("8BITMIME") {
-		b += " BODY=8BITMIME"
-	}
-	if v.has("SMTPUTF8") && (tx.plan.utf8 || tx.utf8Path()) {
-		b += " SMTPUTF8"
-	}
-	if v.has("DSN") {
-		if env.RetFull {
-			b += " RET=FULL"
-		} else if env.EnvID != "" || tx.notified() {
-			b += " RET=HDRS"
-		}
-		if env.EnvID != "" && len(env.EnvID) <= 100 {
-			b += " ENVID=" + encodeXtext(env.EnvID)
-		}
-	}
-	return b
-}
-
-func (tx *transaction) utf8Path() bool {
-	if tx.d.from.UTF8() {
-		return true
-	}
-	for _, i := range tx.batch {
-		if tx.d.to[i].UTF8() {
-			return true
-		}
-	}
-	return false
-}
-
-func (tx *transaction) notified() bool {
-	for _, i := range tx.batch {
-		if tx.d.t.Envelope.Recipients[i].Notify != mail.NotifyDefault {
-			return true
-		}
-	}
-	return false
-}
-
-func (tx *transaction) rcptCommand(i int) string {
-	v, r := tx.v, &tx.d.t.Envelope.Recipients[i]
-	b := "RCPT TO:" + tx.d.to[i].Path()
-	if !v.has("DSN") {
-		return b
-	}
-	if n := notifyWords(r.Notify); n != "" {
-		b += " NOTIFY=" + n
-	}
-	if o := formatORCPT(r.ORCPT, v.has("SMTPUTF8")); o != "" && len(b)+len(o) < 1900 {
-		b += " ORCPT=" + o
-	}
-	return b
-}
-
-// notifyWords is NOTIFY's value (RFC 3461 4.1).
-func notifyWords(n mail.Notify) string {
-	if n == mail.NotifyDefault || n&mail.NotifyNever != 0 {
-		return map[bool]string{true: "NEVER"}[n != mail.NotifyDefault]
-	}
-	var out []string
-	for _, w := range []struct {
-		bit  mail.Notify
-		word string
-	}{{mail.NotifySuccess, "SUCCESS"}, {mail.NotifyFailure, "FAILURE"}, {mail.NotifyDelay, "DELAY"}} {
-		if n&w.bit != 0 {
-			out = append(out, w.word)
-		}
-	}
-	return strings.Join(out, ",")
-}
-
-// heading are the fields that go in front of the message: ours to partners, and the trace line of a message that did
-// not come over SMTP.
-func (tx *transaction) heading() []byte {
-	env := &tx.d.t.Envelope
-	var b []byte
-	if tx.d.c.cfg.Partner {
-		b = append(b, fieldTransfer+": "+tx.transferID()+"\r\n"...)
-		if validID(env.ID) {
-			b = append(b, fieldID+": "+env.ID+"\r\n"...)
-		}
-		for i := len(env.Trace) - 1; i >= 0; i-- {
-			if line, ok := formatHop(env.Trace[i]); ok {
-				b = append(b, line...)
-			}
-		}
-	}
-	if env.Extra[receivedKey] == "" {
-		b = gatewayReceived(b, env, tx.d.c.hostname)
-	}
-	return b
-}
-
-// transferID is the same when the same recipients of the same transfer are offered again, so that a partner recognises a
-// hand-over whose answer was lost. Who was refused at RCPT is not part of it: he may be taken the next time.
-func (tx *transaction) transferID() string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s\n", tx.d.t.Key)
-	for _, i := range tx.taken {
-		fmt.Fprintf(h, "%s\n", tx.d.to[i])
-	}
-	return fmt.Sprintf("%x", h.Sum(nil)[:20])
 }

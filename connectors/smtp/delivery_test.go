@@ -248,6 +248,34 @@ func many(s string, n int) []string {
 	return out
 }
 
+// TestAPeerMaySayEnoughInTheMiddle: its reason counts although the message could not be sent to its end.
+func TestAPeerMaySayEnoughInTheMiddle(t *testing.T) {
+	p := newPeer(t, "DATA 354 go on\\n552 5.3.4 that is enough then drop")
+	c, closeOut := outbound(t, p.addr, nil)
+	out := c.Deliver(t.Context(), transferOf(c, connectortest.Message(20<<20, 1), smtpAddress("one@siteb.example")))
+	if got := states(out); got != "failed/policy/message/552/5.3.4" {
+		t.Errorf("%s: %v", got, out[0].Failure)
+	}
+	if err := closeOut(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAPeerThatTakesOneMessageAConnection(t *testing.T) {
+	p := newPeer(t, `EHLO 250-peer\n250-PIPELINING\n250 LIMITS MAILMAX=1 RCPTMAX=2`)
+	c, closeOut := outbound(t, p.addr, nil)
+	to := connectortest.SMTPRecipients(5)
+	if got := states(c.Deliver(t.Context(), transferOf(c, letterText, to...))); got != "delivered delivered delivered delivered delivered" {
+		t.Error(got)
+	}
+	if n := p.connections(); n != 3 {
+		t.Errorf("%d connections, want 3", n)
+	}
+	if err := closeOut(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestConnectionsAreReused(t *testing.T) {
 	p := newPeer(t)
 	c, closeOut := outbound(t, p.addr, func(c *Config) { c.ReuseMessages = 3 })

@@ -4,20 +4,15 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"mime"
 	netmail "net/mail"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"backbone/connectors"
 	"backbone/gateway/address"
 	"backbone/gateway/mail"
-
-	"golang.org/x/text/encoding/htmlindex"
 )
 
 // Header fields of our own, *ours*: what one gateway of the backbone tells the next beyond SMTP's envelope. They are
@@ -180,120 +175,6 @@ func (f *facts) missing(out []byte, hostname string, now time.Time) []byte {
 	return out
 }
 
-// receivedHop reads who received the message (RFC 5321 4.4: by, and the date behind the last semicolon).
-func receivedHop(v string) mail.Hop {
-	hop := mail.Hop{Site: "unknown"}
-	if i := strings.LastIndexByte(v, ';'); i >= 0 {
-		hop.At = parseDate(v[i+1:])
-		v = v[:i]
-	}
-	words := strings.Fields(v)
-	if i := slices.IndexFunc(words, func(w string) bool { return strings.EqualFold(w, "by") }); i >= 0 && i+1 < len(words) {
-		if d, err := address.ParseDomain(words[i+1]); err == nil {
-			hop.Site = d
-		}
-	}
-	return hop
-}
-
-// parseDate reads a date, zero when it can't. The form that nearly everybody writes is tried first: net/mail tries a
-// dozen, and each that fails costs an error.
-func parseDate(s string) time.Time {
-	s = strings.TrimSpace(s)
-	plain, _, _ := strings.Cut(s, " (")
-	t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", plain)
-	if err != nil {
-		if t, err = netmail.ParseDate(s); err != nil {
-			return time.Time{}
-		}
-	}
-	return t.UTC()
-}
-
-// parseHop reads a line of our own trace.
-func parseHop(v string) (mail.Hop, bool) {
-	site, at, _ := strings.Cut(v, ";")
-	site = strings.TrimSpace(site)
-	if site == "" || len(site) > 64 || !isToken(site) {
-		return mail.Hop{}, false
-	}
-	hop := mail.Hop{Site: site}
-	if t, err := time.Parse(time.RFC3339, strings.TrimSpace(at)); err == nil {
-		hop.At = t.UTC()
-	}
-	return hop, true
-}
-
-func formatHop(h mail.Hop) (string, bool) {
-	if !isToken(h.Site) || h.Site == "" {
-		return "", false
-	}
-	at := ""
-	if !h.At.IsZero() {
-		at = "; " + h.At.UTC().Format(time.RFC3339)
-	}
-	return fieldTrace + ": " + h.Site + at + "\r\n", true
-}
-
-// isToken tells printable ASCII without blanks and semicolons.
-func isToken(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == ';' }) < 0
-}
-
 func validID(s string) bool { return s != "" && len(s) <= 32 && isToken(s) }
 
 func validTransfer(s string) bool { return len(s) >= 8 && len(s) <= 128 && isToken(s) }
-
-// words decodes RFC 2047 in any charset that the web knows.
-var words = mime.WordDecoder{CharsetReader: func(charset string, in io.Reader) (io.Reader, error) {
-	enc, err := htmlindex.Get(charset)
-	if err != nil {
-		return nil, err
-	}
-	return enc.NewDecoder().Reader(in), nil
-}}
-
-func decodeWords(s string) string {
-	if strings.Contains(s, "=?") {
-		if d, err := words.DecodeHeader(s); err == nil {
-			s = d
-		}
-	}
-	return visible(s)
-}
-
-// visible makes foreign text safe for a listing: valid UTF-8 without control and format characters.
-func visible(s string) string {
-	clean := true
-	for i := range len(s) {
-		clean = clean && s[i] >= ' ' && s[i] < 0x7f
-	}
-	if clean {
-		return s
-	}
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		switch {
-		case r == utf8.RuneError:
-			return '\ufffd'
-		case unicode.IsControl(r):
-			return ' '
-		case !unicode.IsPrint(r) && r != '\u200c' && r != '\u200d':
-			return -1
-		}
-		return r
-	}, s))
-}
-
-// cut shortens s to n characters.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	i := 0
-	for at := range s {
-		if i++; i > n {
-			return s[:at]
-		}
-	}
-	return s
-}

@@ -67,6 +67,7 @@ func TestFactsOfAHeader(t *testing.T) {
 		{"an overlong subject", "Subject: " + strings.Repeat("ü", 300) + "\n", mail.Envelope{Subject: strings.Repeat("ü", 256)}},
 		{"received by", "Received: from a ([1.2.3.4]) by MX.far.example with ESMTP id 1\n\tfor <x>; Sun, 22 Nov 2026 10:00:00 +0000 (UTC)\nReceived: by first.example\n",
 			mail.Envelope{Trace: []mail.Hop{{Site: "first.example"}, {Site: "mx.far.example", At: at}}}},
+		{"a host named like a site", "Received: by SITEA\n", mail.Envelope{Trace: []mail.Hop{{Site: "(sitea)"}}}},
 		{"a read receipt", "Content-Type: multipart/report; report-type=disposition-notification; boundary=b\n", mail.Envelope{Kind: mail.KindReceipt}},
 		{"somebody's own words dressed as a report", "Content-Type: multipart/report; report-type=delivery-status; boundary=b\n", mail.Envelope{}},
 	} {

@@ -400,6 +400,24 @@ func TestAPanicCostsOneSession(t *testing.T) {
 	c.do("Subject: x\r\n\r\n.", "250 2.0.0 *")
 }
 
+// TestNobodyTakesHalfAMessage: an acceptor that stops reading before the end has not taken the message.
+func TestNobodyTakesHalfAMessage(t *testing.T) {
+	s := serve(t, nil)
+	c := s.dial().hello()
+	c.envelope()
+	s.src.gw = halfReader{s.gw}
+	c.raw("Subject: x\r\n\r\n" + strings.Repeat("text\r\n", 1000) + ".\r\n")
+	c.expect("451 4.3.0 *")
+	c.do("NOOP", "250 *")
+}
+
+type halfReader struct{ *connectortest.Acceptor }
+
+func (halfReader) Accept(_ context.Context, s connectors.Submission) (connectors.Receipt, error) {
+	_, err := s.Content.Read(make([]byte, 100))
+	return connectors.Receipt{ID: "HALF"}, err
+}
+
 func TestFailuresBecomeTheRightReplies(t *testing.T) {
 	for _, tt := range []struct {
 		name string

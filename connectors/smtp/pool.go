@@ -1,14 +1,14 @@
 package smtp
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
 
 // pool keeps conversations that are open between messages, by next hop.
 type pool struct {
-	idle     time.Duration
-	messages int
+	idle time.Duration
 
 	mu     sync.Mutex
 	free   map[string][]*parked
@@ -28,7 +28,7 @@ const (
 )
 
 func newPool(c *Config) *pool {
-	return &pool{idle: c.ReuseIdle.D(), messages: c.ReuseMessages, free: map[string][]*parked{}}
+	return &pool{idle: c.ReuseIdle.D(), free: map[string][]*parked{}}
 }
 
 // get gives a conversation that was kept for hop, nil when there is none.
@@ -55,28 +55,30 @@ func (p *pool) keep(hop string, list []*parked) {
 
 // put keeps v for the next message, or ends it.
 func (p *pool) put(hop string, v *conversation) {
+	if v.full() || !p.keepFor(hop, v) {
+		v.quit()
+	}
+}
+
+func (p *pool) keepFor(hop string, v *conversation) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list := p.free[hop]
-	if p.closed || p.idle <= 0 || v.sent >= p.messages || len(list) >= maxParked || len(list) == 0 && len(p.free) >= maxParkedHops {
-		v.quit()
-		return
+	if p.closed || p.idle <= 0 || len(list) >= maxParked || len(list) == 0 && len(p.free) >= maxParkedHops {
+		return false
 	}
 	e := &parked{v: v}
 	e.timer = time.AfterFunc(p.idle, func() { p.expire(hop, e) })
 	p.free[hop] = append(list, e)
+	return true
 }
 
 func (p *pool) expire(hop string, e *parked) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	list := p.free[hop]
-	for i := range list {
-		if list[i] == e {
-			p.keep(hop, append(list[:i:i], list[i+1:]...))
-			break
-		}
+	if i := slices.Index(p.free[hop], e); i >= 0 {
+		p.keep(hop, slices.Delete(p.free[hop], i, i+1))
 	}
+	p.mu.Unlock()
 	e.v.quit()
 }
 
@@ -90,15 +92,15 @@ func (p *pool) forget(hop string) {
 // close ends everything that waits.
 func (p *pool) close() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
-	for hop, list := range p.free {
+	free := p.free
+	p.closed, p.free = true, nil
+	p.mu.Unlock()
+	for _, list := range free {
 		for _, e := range list {
 			if e.timer.Stop() {
 				e.v.quit()
 			}
 		}
-		delete(p.free, hop)
 	}
 	return nil
 }

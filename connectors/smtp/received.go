@@ -2,6 +2,9 @@ package smtp
 
 import (
 	"fmt"
+	netmail "net/mail"
+	"slices"
+	"strings"
 	"time"
 
 	"backbone/gateway/address"
@@ -52,4 +55,62 @@ func heloDomain(helo string) string {
 		return d
 	}
 	return "unknown"
+}
+
+// receivedHop reads who received the message (RFC 5321 4.4: by, and the date behind the last semicolon).
+func receivedHop(v string) mail.Hop {
+	hop := mail.Hop{Site: "unknown"}
+	if i := strings.LastIndexByte(v, ';'); i >= 0 {
+		hop.At = parseDate(v[i+1:])
+		v = v[:i]
+	}
+	words := strings.Fields(v)
+	if i := slices.IndexFunc(words, func(w string) bool { return strings.EqualFold(w, "by") }); i >= 0 && i+1 < len(words) {
+		if d, err := address.ParseDomain(words[i+1]); err == nil {
+			hop.Site = d
+			if !strings.Contains(d, ".") {
+				hop.Site = "(" + d + ")" // never to be taken for the name of a site
+			}
+		}
+	}
+	return hop
+}
+
+// parseDate reads a date, zero when it can't. The form that nearly everybody writes is tried first: net/mail tries a
+// dozen, and each that fails costs an error.
+func parseDate(s string) time.Time {
+	s = strings.TrimSpace(s)
+	plain, _, _ := strings.Cut(s, " (")
+	t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", plain)
+	if err != nil {
+		if t, err = netmail.ParseDate(s); err != nil {
+			return time.Time{}
+		}
+	}
+	return t.UTC()
+}
+
+// parseHop reads a line of our own trace.
+func parseHop(v string) (mail.Hop, bool) {
+	site, at, _ := strings.Cut(v, ";")
+	site = strings.TrimSpace(site)
+	if site == "" || len(site) > 64 || !isToken(site) {
+		return mail.Hop{}, false
+	}
+	hop := mail.Hop{Site: site}
+	if t, err := time.Parse(time.RFC3339, strings.TrimSpace(at)); err == nil {
+		hop.At = t.UTC()
+	}
+	return hop, true
+}
+
+func formatHop(h mail.Hop) (string, bool) {
+	if !isToken(h.Site) || h.Site == "" {
+		return "", false
+	}
+	at := ""
+	if !h.At.IsZero() {
+		at = "; " + h.At.UTC().Format(time.RFC3339)
+	}
+	return fieldTrace + ": " + h.Site + at + "\r\n", true
 }

@@ -164,11 +164,12 @@ func (s *session) accept(b *body) (connectors.Receipt, error) {
 	prefix := s.received(now)
 	prefix = f.missing(prefix, s.src.hostname, now)
 	header, rest := head.split(buf)
-	sub.Content = &content{parts: [3][]byte{prefix, header, rest}, body: b}
+	whole := &content{parts: [3][]byte{prefix, header, rest}, body: b}
+	sub.Content = whole
 	ctx, cancel := context.WithTimeout(s.src.working, time.Until(s.g.end))
 	defer cancel()
 	receipt, err := s.src.gw.Accept(ctx, sub)
-	if err == nil && b.state != endOfData {
+	if err == nil && !whole.ended {
 		// An acceptor that does not read to the end has not taken the message, whatever it says.
 		err = mail.LocalFault("message data was not read to its end", nil)
 	}
@@ -182,6 +183,7 @@ func (s *session) accept(b *body) (connectors.Receipt, error) {
 type content struct {
 	parts [3][]byte
 	body  *body
+	ended bool // it was read to its end
 }
 
 func (c *content) Read(p []byte) (int, error) {
@@ -192,7 +194,9 @@ func (c *content) Read(p []byte) (int, error) {
 			return n, nil
 		}
 	}
-	return c.body.Read(p)
+	n, err := c.body.Read(p)
+	c.ended = err == io.EOF
+	return n, err
 }
 
 // bodyFailure is the cause that the body knows better than who read it.
