@@ -20,7 +20,7 @@ import (
 
 // AuthMechanisms are offered over TLS, and on this machine where the configuration says so.
 func (s *session) AuthMechanisms() []string {
-	if s.src.users == nil || s.g.tls == nil && !(s.src.cfg.LoopbackAuth && s.g.addr().IsLoopback()) {
+	if s.src.users == nil || s.g.tls == nil && (!s.src.cfg.LoopbackAuth || !s.g.addr().IsLoopback()) {
 		return nil
 	}
 	return []string{sasl.Plain, sasl.Login}

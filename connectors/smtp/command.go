@@ -62,7 +62,7 @@ func (g *gate) command(line []byte) []byte {
 		return nil
 	case "BDAT":
 		// Not offered; what follows are octets, not commands, and how many is the client's word.
-		g.hangUp("502 5.5.1 CHUNKING is not offered") //nolint:errcheck // mode says it
+		g.hangUp("502 5.5.1 CHUNKING is not offered")
 		return nil
 	case "RSET":
 		g.inMail = false
@@ -95,7 +95,7 @@ func (g *gate) hello(arg string) []byte {
 // unsynchronised ends the session of a client that did not wait for a reply where it must (RFC 2920 3.1).
 func (g *gate) unsynchronised() []byte {
 	g.src.log.Info("client did not wait for a reply", "peer", g.RemoteAddr().String(), "command", g.cmd.verb)
-	g.hangUp("554 5.5.0 Protocol error: you must wait for the reply to " + g.cmd.verb) //nolint:errcheck // mode says it
+	g.hangUp("554 5.5.0 Protocol error: you must wait for the reply to " + g.cmd.verb)
 	return nil
 }
 

@@ -91,7 +91,7 @@ func (v *conversation) limit(name string, without int) int {
 func (v *conversation) full() bool { return v.sent >= v.limit("MAILMAX", v.c.cfg.ReuseMessages) }
 
 // cut closes the connection without a word.
-func (v *conversation) cut() { v.raw.Close() } //nolint:errcheck // nothing is owed to the peer, and none of it is ours to lose
+func (v *conversation) cut() { v.raw.Close() }
 
 // quit says goodbye and closes. It does not wait for the answer.
 func (v *conversation) quit() {

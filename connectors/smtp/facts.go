@@ -164,7 +164,7 @@ func (f *facts) senderName(originator address.Address) string {
 func (f *facts) missing(out []byte, hostname string, now time.Time) []byte {
 	if !f.hasMessageID {
 		var b [12]byte
-		rand.Read(b[:]) //nolint:errcheck // never fails
+		rand.Read(b[:])
 		f.messageID = hex.EncodeToString(b[:]) + "@" + hostname
 		out = fmt.Appendf(out, "Message-ID: <%s>\r\n", f.messageID)
 	}

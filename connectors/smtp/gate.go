@@ -125,8 +125,8 @@ func (g *gate) over() error {
 	return io.EOF
 }
 
-// line takes one command line off the wire, without its CRLF. It is valid until the next one. On error the client has
-// been told why.
+// line takes one command line off the wire, without its CRLF. It is valid until the next one. On error the session
+// is over, and the client was told why.
 func (g *gate) line() ([]byte, error) {
 	for scanned := 0; ; {
 		if i := bytes.IndexByte(g.buf[g.r+scanned:g.w], '\n'); i >= 0 {
@@ -138,17 +138,19 @@ func (g *gate) line() ([]byte, error) {
 			if g.src.normalise {
 				return line, nil
 			}
-			return nil, g.hangUp("500 5.5.2 Bare LF: a command ends with CRLF")
+			g.say("500 5.5.2 Bare LF: a command ends with CRLF")
+			return nil, errOver
 		}
 		if scanned = g.w - g.r; scanned >= maxLine {
-			return nil, g.hangUp("500 5.5.2 Line too long")
+			g.say("500 5.5.2 Line too long")
+			return nil, errOver
 		}
 		if err := g.fill(true); err != nil {
 			switch {
 			case g.isStopping():
-				return nil, g.hangUp("421 4.3.2 " + g.src.hostname + " is shutting down")
+				g.say("421 4.3.2 " + g.src.hostname + " is shutting down")
 			case errors.Is(err, os.ErrDeadlineExceeded):
-				return nil, g.hangUp("421 4.4.2 " + g.src.hostname + " heard nothing for too long")
+				g.say("421 4.4.2 " + g.src.hostname + " heard nothing for too long")
 			}
 			return nil, err
 		}
@@ -202,7 +204,7 @@ func (g *gate) Write(p []byte) (int, error) {
 		g.mode = modeCommand
 		if d := g.src.cfg.GreetingDelay.D(); d > 0 && g.talksFirst(d) {
 			g.src.log.Info("client talked before the greeting", "peer", g.RemoteAddr().String())
-			return len(p), g.hangUp("554 5.5.1 Protocol error: you talked before the greeting")
+			g.hangUp("554 5.5.1 Protocol error: you talked before the greeting")
 		}
 	}
 	if g.mode == modeOver {
@@ -220,7 +222,7 @@ func (g *gate) talksFirst(d time.Duration) bool {
 	if err := g.Conn.SetReadDeadline(time.Now().Add(d)); err != nil {
 		return false
 	}
-	n, _ := g.wire.Read(g.buf) //nolint:errcheck // an error means silence or the end, and the next read tells which
+	n, _ := g.wire.Read(g.buf)
 	g.w = n
 	return n > 0
 }
@@ -244,10 +246,9 @@ func (g *gate) say(reply string) {
 }
 
 // hangUp says a last word.
-func (g *gate) hangUp(reply string) error {
+func (g *gate) hangUp(reply string) {
 	g.say(reply)
 	g.mode = modeOver
-	return errOver
 }
 
 // wornOut ends the session of a client that goes on without bringing mail.

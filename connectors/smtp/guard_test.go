@@ -152,7 +152,7 @@ func TestASlowButSteadyMessageIsTaken(t *testing.T) {
 		if len(s.gw.Taken()) != 1 {
 			t.Error("not taken")
 		}
-		p.conn.Close() //nolint:errcheck // over
+		p.conn.Close()
 		s.stop()
 	})
 }
@@ -213,7 +213,7 @@ func TestCrowdedMeansImpatient(t *testing.T) {
 			t.Error("an idle client keeps its place although nearly all are taken")
 		}
 		for _, p := range all {
-			p.conn.Close() //nolint:errcheck // over
+			p.conn.Close()
 		}
 		s.stop()
 	})
@@ -376,7 +376,7 @@ func TestOverloadShedsAndRecovers(t *testing.T) {
 		t.Errorf("answers %v, want 20 taken and 20 turned away", count)
 	}
 	for _, c := range clients {
-		c.conn.Close() //nolint:errcheck // over
+		c.conn.Close()
 	}
 	connectortest.Until(t, "a place again", func() bool {
 		c := s.dialOnly()

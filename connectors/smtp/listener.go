@@ -34,7 +34,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func turnAway(c net.Conn, reply string) {
 	c.SetWriteDeadline(time.Now().Add(time.Second)) //nolint:errcheck // the connection is being closed
 	c.Write([]byte(reply))                          //nolint:errcheck // the client may be gone: nothing was promised to him
-	c.Close()                                       //nolint:errcheck // nothing to lose
+	c.Close()
 }
 
 // sessions are the connections of one source.
@@ -99,7 +99,7 @@ func (s *sessions) stop() {
 
 func (s *sessions) cut() {
 	for _, g := range s.each(true) {
-		g.Conn.Close() //nolint:errcheck // its owner finds out by the next read
+		g.Conn.Close()
 	}
 }
 

@@ -7,6 +7,11 @@ import (
 	"backbone/gateway/address"
 )
 
+// argError says what is wrong with an argument, in words for the client.
+type argError string
+
+func (e argError) Error() string { return string(e) }
+
 // param is one ESMTP parameter (RFC 5321 4.1.1.11).
 type param struct {
 	name  string // upper case
@@ -24,16 +29,16 @@ func (p param) String() string {
 // parsePathArg reads "FROM:<path> NAME=VALUE ...". Blanks after the colon are tolerated, as many clients send one.
 func parsePathArg(arg, keyword string) (address.Mailbox, []param, error) {
 	if len(arg) < len(keyword) || !strings.EqualFold(arg[:len(keyword)], keyword) {
-		return address.Mailbox{}, nil, errors.New("Expected " + keyword + "<address>") //nolint:staticcheck // words of a reply
+		return address.Mailbox{}, nil, argError("Expected " + keyword + "<address>")
 	}
 	s := strings.TrimLeft(arg[len(keyword):], " ")
 	end := pathEnd(s)
 	if end < 0 {
-		return address.Mailbox{}, nil, errors.New("The address must stand in angle brackets") //nolint:staticcheck // words of a reply
+		return address.Mailbox{}, nil, argError("The address must stand in angle brackets")
 	}
 	mb, err := address.ParsePath(s[:end])
 	if err != nil {
-		return address.Mailbox{}, nil, errors.New("Bad address: " + why(err)) //nolint:staticcheck // words of a reply
+		return address.Mailbox{}, nil, argError("Bad address: " + why(err))
 	}
 	params, err := parseParams(s[end:])
 	return mb, params, err
@@ -73,7 +78,7 @@ func parseParams(s string) ([]param, error) {
 	var out []param
 	for rest := s; strings.TrimRight(rest, " ") != ""; {
 		if rest[0] != ' ' {
-			return nil, errors.New("Garbage behind the address") //nolint:staticcheck // words of a reply
+			return nil, argError("Garbage behind the address")
 		}
 		rest = strings.TrimLeft(rest, " ")
 		word := rest
@@ -85,16 +90,16 @@ func parseParams(s string) ([]param, error) {
 		p.name, p.value, p.given = strings.Cut(word, "=")
 		p.name = strings.ToUpper(p.name)
 		if p.name == "" || p.given && p.value == "" {
-			return nil, errors.New("Empty parameter") //nolint:staticcheck // words of a reply
+			return nil, argError("Empty parameter")
 		}
 		for i := range len(p.name) {
 			if c := p.name[i]; (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
-				return nil, errors.New("Malformed parameter") //nolint:staticcheck // words of a reply
+				return nil, argError("Malformed parameter")
 			}
 		}
 		for _, q := range out {
 			if q.name == p.name {
-				return nil, errors.New("Parameter " + p.name + " given twice") //nolint:staticcheck // words of a reply
+				return nil, argError("Parameter " + p.name + " given twice")
 			}
 		}
 		out = append(out, p)

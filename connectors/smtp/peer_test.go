@@ -62,7 +62,7 @@ func (p *peer) close() error {
 	err := p.ln.Close()
 	p.mu.Lock()
 	for _, c := range p.conns {
-		c.Close() //nolint:errcheck // often closed before
+		c.Close()
 	}
 	p.mu.Unlock()
 	p.wg.Wait()
@@ -122,7 +122,7 @@ func (p *peer) react(c net.Conn, word string) (code string, ok bool) {
 }
 
 func (p *peer) serve(c net.Conn) {
-	defer c.Close() //nolint:errcheck // the test is over for it
+	defer c.Close()
 	if _, ok := p.react(c, "greeting"); !ok {
 		return
 	}
@@ -246,7 +246,7 @@ func (l *lossy) close() error {
 
 // pump copies until either end closes, or until cut says so after something was read.
 func pump(dst, src net.Conn, cut func() bool) {
-	defer func() { _, _ = dst.Close(), src.Close() }() //nolint:errcheck // both are done with
+	defer func() { _, _ = dst.Close(), src.Close() }()
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := src.Read(buf)

@@ -105,7 +105,7 @@ func (s *served) dialOnly() *talk {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { conn.Close() }) //nolint:errcheck // often closed before
+	s.t.Cleanup(func() { conn.Close() })
 	return &talk{t: s.t, conn: conn, r: bufio.NewReader(conn)}
 }
 

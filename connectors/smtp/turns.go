@@ -23,7 +23,7 @@ func (g *gate) startTLS() {
 		return
 	case g.buffered(): // STARTTLS injection: the rest would be taken for what came encrypted (CVE-2011-0411)
 		g.src.log.Warn("client sent commands behind STARTTLS", "peer", g.RemoteAddr().String())
-		g.hangUp("554 5.5.0 Protocol error: commands behind STARTTLS") //nolint:errcheck // mode says it
+		g.hangUp("554 5.5.0 Protocol error: commands behind STARTTLS")
 		return
 	}
 	g.say("220 2.0.0 Ready to start TLS")

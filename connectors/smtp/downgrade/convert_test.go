@@ -93,7 +93,7 @@ func convert(t testing.TB, in []byte, o Options) ([]byte, []string) {
 
 func factsOf(b []byte) Facts {
 	var f Facts
-	f.Write(b) //nolint:errcheck // never fails
+	f.Write(b)
 	f.End()
 	return f
 }
@@ -329,7 +329,7 @@ func TestFacts(t *testing.T) {
 		for cut := range len(tt.in) + 1 {
 			var f Facts
 			for _, p := range []string{tt.in[:cut], tt.in[cut:]} {
-				f.Write([]byte(p)) //nolint:errcheck // never fails
+				f.Write([]byte(p))
 			}
 			f.End()
 			f.inBody, f.line, f.cr = false, 0, false

@@ -189,7 +189,7 @@ func (w *walker) leaf(act action) (need, error) {
 		p, ok := w.lines.next()
 		_, _, hit := w.lines.boundary(p)
 		n.bare = n.bare || pending == lf
-		if pending != none && !(ok && hit) {
+		if pending != none && (!ok || !hit) {
 			if err := enc.end(pending); err != nil {
 				return n, err
 			}

@@ -156,7 +156,7 @@ func (h *header) container() (boundary string, nested bool) {
 // choose is what has to be done to a leaf with such a body. container is one that was not looked into.
 func (h *header) choose(n need, container bool) action {
 	binary := h.encoding == "binary" && (n.bare || n.nul || n.eight)
-	if !n.long && !n.bare && !n.nul && !(n.eight && h.w.o.SevenBit) && !binary {
+	if !n.long && !n.bare && !n.nul && (!n.eight || !h.w.o.SevenBit) && !binary {
 		return copyBody
 	}
 	typ, _ := mediaType(h.contentType)
