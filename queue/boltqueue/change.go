@@ -11,18 +11,17 @@ import (
 // it happens and when the log is read again after a crash, so that there is no second way to reach a state. Every part
 // is an absolute statement ("the item is this", "the item has ended"): applying it twice is applying it once.
 type change struct {
-	at         time.Time
-	bodies     []body
-	items      []*record // new or changed
-	ended      []queue.ID
-	begun      []mark     // leases given: attempts that may have begun
-	over       []queue.ID // leases that were settled or given back
-	dedup      []dedupKey
-	forget     []uint32 // days whose dedup keys are dropped
-	suspend    []queue.Suspension
-	resume     []queue.Dest
-	payload    [][]byte // bodies' octets, in the order of those bodies that are in the log
-	payloadLen int
+	at      time.Time
+	bodies  []body
+	items   []*record // new or changed
+	ended   []queue.ID
+	begun   []mark     // leases given: attempts that may have begun
+	over    []queue.ID // leases that were settled or given back
+	dedup   []dedupKey
+	forget  []uint32 // days whose dedup keys are dropped
+	suspend []queue.Suspension
+	resume  []queue.Dest
+	payload [][]byte // bodies' octets, in the order of those bodies that are in the log
 }
 
 // body is a stored body. Its home is the log record that describes it: a segment lives as long as a body is at home
@@ -35,6 +34,9 @@ type body struct {
 	file bool   // the octets are in a file of their own
 	seg  uint32 // home
 	off  uint32 // of the octets, when they are in the log
+	// weight is how many octets of its home it keeps in use: its part of the record, however many of the items in that
+	// have ended since. An exact figure, because a segment that seems emptier than it is would be moved for ever.
+	weight uint32
 }
 
 // mark says that an item was leased, so that after a crash its attempt is known to have begun.
@@ -105,7 +107,21 @@ func (e *enc) suspension(s *queue.Suspension) {
 	e.time(6, s.Until)
 }
 
-// decodeChange reads a log record's description. Bodies in the log follow each other from offset payload of segment seg.
+// place says where the bodies of a change are at home: in segment seg, in a record with a description of so many octets,
+// behind which those that are in the log follow each other from offset payload on.
+func (c *change) place(seg, description, payload uint32) {
+	for i := range c.bodies {
+		b := &c.bodies[i]
+		b.seg, b.weight = seg, recordHeader+description/uint32(len(c.bodies))
+		if !b.file {
+			b.off = payload
+			b.weight += uint32(b.size)
+			payload += uint32(b.size)
+		}
+	}
+}
+
+// decodeChange reads a log record's description.
 func decodeChange(b []byte, seg, payload uint32) (*change, error) {
 	c := &change{}
 	err := fields(b, func(f field) error {
@@ -113,14 +129,9 @@ func decodeChange(b []byte, seg, payload uint32) (*change, error) {
 		case 1:
 			c.at = f.time()
 		case 2:
-			x := body{seg: seg}
+			var x body
 			if err := decodeBody(f.Raw, &x); err != nil {
 				return err
-			}
-			if !x.file {
-				x.off = payload
-				payload += uint32(x.size)
-				c.payloadLen += int(x.size)
 			}
 			c.bodies = append(c.bodies, x)
 		case 3:
@@ -164,6 +175,7 @@ func decodeChange(b []byte, seg, payload uint32) (*change, error) {
 		}
 		return nil
 	})
+	c.place(seg, uint32(len(b)), payload)
 	return c, err
 }
 
@@ -222,14 +234,17 @@ func decodeSuspension(b []byte) (s queue.Suspension, err error) {
 
 // The index's value of a body: fixed fields, then the items that share it.
 
+const bodyFixed = 25
+
 func (b *body) value() []byte {
-	v := make([]byte, 21, 21+8*len(b.refs))
+	v := make([]byte, bodyFixed, bodyFixed+8*len(b.refs))
 	binary.BigEndian.PutUint64(v[0:], uint64(b.size))
 	binary.BigEndian.PutUint32(v[8:], b.crc)
 	binary.BigEndian.PutUint32(v[12:], b.seg)
 	binary.BigEndian.PutUint32(v[16:], b.off)
+	binary.BigEndian.PutUint32(v[20:], b.weight)
 	if b.file {
-		v[20] = 1
+		v[24] = 1
 	}
 	for _, id := range b.refs {
 		v = binary.BigEndian.AppendUint64(v, uint64(id))
@@ -238,26 +253,16 @@ func (b *body) value() []byte {
 }
 
 func bodyOf(id uint64, v []byte) (b body, ok bool) {
-	if len(v) < 21 || (len(v)-21)%8 != 0 {
+	if len(v) < bodyFixed || (len(v)-bodyFixed)%8 != 0 {
 		return body{}, false
 	}
 	b = body{
 		id: id, size: int64(binary.BigEndian.Uint64(v)), crc: binary.BigEndian.Uint32(v[8:]),
-		seg: binary.BigEndian.Uint32(v[12:]), off: binary.BigEndian.Uint32(v[16:]), file: v[20] == 1,
+		seg: binary.BigEndian.Uint32(v[12:]), off: binary.BigEndian.Uint32(v[16:]),
+		weight: binary.BigEndian.Uint32(v[20:]), file: v[24] == 1,
 	}
-	for v = v[21:]; len(v) > 0; v = v[8:] {
+	for v = v[bodyFixed:]; len(v) > 0; v = v[8:] {
 		b.refs = append(b.refs, queue.ID(binary.BigEndian.Uint64(v)))
 	}
 	return b, true
 }
-
-// live is how many octets of its home segment the body keeps in use.
-func (b *body) live() int64 {
-	if b.file {
-		return describedBy
-	}
-	return b.size + describedBy
-}
-
-// describedBy is what the description of a body weighs, roughly: enough to keep its segment and to move it in time.
-const describedBy = 512

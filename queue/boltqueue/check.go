@@ -177,7 +177,7 @@ func (k *check) bodies(x *index, sums *tally) error {
 			k.say("body %s can't be read in the index", keyID(key))
 			return nil
 		}
-		sums.segments[b.seg] += b.live()
+		sums.segments[b.seg] += int64(b.weight)
 		if b.file {
 			sums.fileSize += b.size
 		}

@@ -94,15 +94,7 @@ func (s *Store) append(c *change, hurry urgency) (*batch, error) {
 		}
 		return nil, s.fail(err)
 	}
-	at := uint32(s.log.off) + recordHeader + uint32(len(e))
-	for i := range c.bodies {
-		b := &c.bodies[i]
-		b.seg = s.log.num
-		if !b.file {
-			b.off = at
-			at += uint32(b.size)
-		}
-	}
+	c.place(s.log.num, uint32(len(e)), uint32(s.log.off)+recordHeader+uint32(len(e)))
 	if err := s.log.append(e, c.payload); err != nil {
 		return nil, s.fail(err)
 	}

@@ -407,7 +407,7 @@ func (x *index) setBody(b *body) error {
 
 // weigh adds a body to its segment's and the files' octets (sign 1), or takes it out (-1).
 func (x *index) weigh(b *body, sign int64) {
-	x.live[b.seg] += sign * b.live()
+	x.live[b.seg] += sign * int64(b.weight)
 	if x.live[b.seg] == 0 {
 		delete(x.live, b.seg)
 	}

@@ -180,3 +180,40 @@ func TestSparseSegmentsAreVacated(t *testing.T) {
 		t.Errorf("the log alone gives back %d of 10 moved messages, %v", found.Entries, err)
 	}
 }
+
+// TestTidyComesToAnEnd: what has been moved is not moved again, whatever the messages are made of.
+func TestTidyComesToAnEnd(t *testing.T) {
+	ctx := context.Background()
+	s := openBench(t, Options{Dir: fastDir(t), segmentSize: 64 << 10, bodyLimit: 2000, opsLimit: 10})
+	if err := s.Suspend(ctx, queue.Suspension{Dest: site}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60 {
+		its := []queue.Item{message1(site)}
+		for range i % 30 {
+			its = append(its, message1(queue.Dest{Connector: "other"}))
+		}
+		if err := put1(s, make([]byte, []int{10, 1900, 5000}[i%3]), its...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drain(t, s, 2*30*29/2, 5) // one item of each is left, and the rest of its record is not
+	last := uint32(0)
+	for round := range 20 {
+		if err := s.tidy(ctx); err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		err, at := s.checkpoint(), s.log.num
+		s.mu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at == last {
+			return
+		}
+		t.Logf("round %d: the log goes on in segment %d", round, at)
+		last = at
+	}
+	t.Errorf("tidying has not ended after 20 rounds, at segment %d", last)
+}
