@@ -47,7 +47,11 @@ func newConnector(env connectors.Env, c *Config, certs *certificate) (*Connector
 		k.smart = append(k.smart, target{host: host, port: port})
 	}
 	var err error
-	if k.password, err = c.Password.Reveal(); err != nil {
+	secret := c.Password
+	if name, ok := strings.CutPrefix(string(secret), "@"); ok {
+		secret = connectors.Secret("@" + env.Path(name))
+	}
+	if k.password, err = secret.Reveal(); err != nil {
 		return nil, err
 	}
 	k.tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetClientCertificate: certs.forClient, InsecureSkipVerify: c.TLS != "verify"}

@@ -26,9 +26,7 @@ import (
 )
 
 // Kind is the registry line of this connector.
-func Kind() connectors.Kind {
-	return connectors.Kind{Type: "smtp", NewConfig: func() connectors.Config { return NewConfig() }, Open: Open}
-}
+var Kind = connectors.Kind{Type: "smtp", NewConfig: func() connectors.Config { return NewConfig() }, Open: Open}
 
 // Open builds a connector for each section, and a source for each that listens. It binds the listening addresses and
 // reads certificates and users, so that a mistake in them is an error now, but accepts nothing.
