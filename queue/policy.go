@@ -125,7 +125,8 @@ func (p *Policy) Next(it *Item, typ string, f *mail.Failure, now time.Time, rand
 	return t
 }
 
-// OpenWait is how long a link of a connector of type typ rests after its nth failure to open in a row.
+// OpenWait is how long a link of a connector of type typ rests after its nth failure to open in a row. Rules that name a
+// connector, host or code are about single items and are passed over.
 func (p *Policy) OpenWait(typ string, failures int, random func() float64) time.Duration {
 	return p.wait(typ, Dest{}, &mail.Failure{Class: mail.Transient, Scope: mail.ScopeLink}, failures, random)
 }

@@ -38,7 +38,7 @@ func heapInUse() int64 {
 // arrives nor after a restart nor while it is listed.
 func TestWaitingMailTakesNoMemory(t *testing.T) {
 	const n = 50000
-	o := Options{Dir: fastDir(t)}
+	o := Options{dir: fastDir(t)}
 	s := openBench(t, o)
 	fill(t, s, queue.Dest{Connector: "x"}, 200, time.Hour)
 	before := heapInUse()
@@ -112,7 +112,7 @@ func BenchmarkBesideDeadDestination(b *testing.B) {
 func BenchmarkOpen(b *testing.B) {
 	for name, end := range map[string]func(*Store) error{"closed": (*Store).Close, "killed": (*Store).kill} {
 		b.Run(name, func(b *testing.B) {
-			o := Options{Dir: b.TempDir()}
+			o := Options{dir: b.TempDir()}
 			s := openBench(b, o)
 			fill(b, s, site, 1000000, time.Hour)
 			for b.Loop() {

@@ -32,10 +32,10 @@ func message1(d queue.Dest) queue.Item {
 
 func openBench(b testing.TB, o Options) *Store {
 	b.Helper()
-	if o.Dir == "" {
-		o.Dir = b.TempDir()
+	if o.dir == "" {
+		o.dir = b.TempDir()
 	}
-	s, err := Open(o)
+	s, err := Open(o.dir, o)
 	if err != nil {
 		b.Fatal(err)
 	}

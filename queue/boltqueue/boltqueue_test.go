@@ -28,14 +28,14 @@ func (s *Store) kill() error {
 
 func fixture(t testing.TB, o Options) *queuetest.Fixture {
 	t.Helper()
-	if o.Dir == "" {
-		o.Dir = filepath.Join(fastDir(t), "queue")
+	if o.dir == "" {
+		o.dir = filepath.Join(fastDir(t), "queue")
 	}
 	var s *Store
 	f := &queuetest.Fixture{}
 	f.Open = func() (queue.Store, error) {
 		var err error
-		s, err = Open(o)
+		s, err = Open(o.dir, o)
 		return s, err
 	}
 	f.Crash = func() error { return s.kill() }

@@ -45,7 +45,7 @@ func (s *Store) Check(ctx context.Context) (bad []string, err error) {
 	}
 	from := s.x.db
 	s.mu.Unlock()
-	path := filepath.Join(s.o.Dir, "index.db.check")
+	path := filepath.Join(s.o.dir, "index.db.check")
 	if err := from.View(func(tx *bolt.Tx) error { return tx.CopyFile(path, 0o600) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("check: %w", err), os.Remove(path))
 	}
@@ -186,21 +186,24 @@ func (k *check) bodies(x *index, sums *tally) error {
 				k.say("body %s is kept for entry %s, which is not there", keyID(key), id)
 			}
 		}
-		k.body(&b)
-		return nil
+		return k.body(&b)
 	})
 }
 
 // body reads one body. Since the copy was made it may have moved or ended.
-func (k *check) body(b *body) {
+func (k *check) body(b *body) error {
 	r, err := content{k.s, queue.BodyRef{Size: b.size, Where: where(b.id, b.file)}}.Open()
 	if err == nil {
 		_, err = io.Copy(io.Discard, r)
 		err = errors.Join(err, r.Close())
 	}
-	if err != nil && !errors.Is(err, queue.ErrNotFound) {
+	switch {
+	case errors.Is(err, queue.ErrClosed):
+		return err
+	case err != nil && !errors.Is(err, queue.ErrNotFound):
 		k.say("%v", err)
 	}
+	return nil
 }
 
 func (k *check) counters(x *index, sums *tally) {

@@ -105,7 +105,7 @@ func (s *Store) append(c *change, hurry urgency) (*batch, error) {
 		s.first = c.at
 		s.rouse() // it sets its clock for the checkpoint
 	}
-	s.since++
+	s.since += 1 + len(c.items) + len(c.ended)
 	s.bulk += n
 	if hurry == later {
 		return nil, nil
@@ -269,7 +269,7 @@ func (s *Store) retireDead() error {
 			waste += size - s.x.live[n]
 		}
 	}
-	if waste >= 2*s.o.segmentSize {
+	if waste >= 2*s.o.segmentSize || s.x.wasteful(s.o.compactAt) {
 		select {
 		case s.untidy <- struct{}{}:
 		default:
@@ -287,5 +287,5 @@ func (s *Store) removeFiles(bs []body) {
 }
 
 func (s *Store) bodyPath(n uint64) string {
-	return filepath.Join(s.o.Dir, "body", shard(n), queue.ID(n).String())
+	return filepath.Join(s.o.dir, "body", shard(n), queue.ID(n).String())
 }

@@ -26,7 +26,7 @@ func (s *Store) Compact(ctx context.Context) error {
 		s.pinned = 0
 		s.mu.Unlock()
 	}()
-	path := filepath.Join(s.o.Dir, "index.db.new")
+	path := filepath.Join(s.o.dir, "index.db.new")
 	if err := os.Remove(path); err != nil && !gone(err) {
 		return err
 	}
@@ -166,10 +166,10 @@ func (s *Store) swap(ctx context.Context, x *index, path string) error {
 	if err := x.db.Sync(); err != nil {
 		return s.fail(err)
 	}
-	if err := os.Rename(path, filepath.Join(s.o.Dir, "index.db")); err != nil {
+	if err := os.Rename(path, filepath.Join(s.o.dir, "index.db")); err != nil {
 		return err
 	}
-	if err := s.fs.SyncDir(s.o.Dir); err != nil {
+	if err := s.fs.SyncDir(s.o.dir); err != nil {
 		return s.fail(err)
 	}
 	old := s.x

@@ -37,7 +37,7 @@ func fastDir(t testing.TB) string {
 
 // tiny makes every step of the store happen within a few messages.
 func tiny(dir string) Options {
-	return Options{Dir: dir, segmentSize: 6 << 10, bodyLimit: 2000, opsLimit: 9, mapSize: 1 << 18, lockWait: 50 * time.Millisecond}
+	return Options{dir: dir, segmentSize: 6 << 10, bodyLimit: 2000, opsLimit: 9, mapSize: 1 << 18, lockWait: 50 * time.Millisecond}
 }
 
 // Stages of a message's life in these tests. Each is reached by one call, in this order.
@@ -157,7 +157,7 @@ func workload(s *Store, fs *crashfs.FS, lives []*life) []error {
 // verify opens what a cut after n steps left and holds it against what had been answered by then.
 func verify(t *testing.T, dir string, lives []*life, n int, mode crashfs.Mode) {
 	t.Helper()
-	s, err := Open(tiny(dir))
+	s, err := Open(dir, tiny(dir))
 	if err != nil {
 		t.Errorf("open: %v", err)
 		return
@@ -253,7 +253,7 @@ func openRecorded(t testing.TB, dir string) (*Store, *crashfs.FS) {
 			t.Error(err)
 		}
 	}
-	s, err := Open(o)
+	s, err := Open(o.dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func (x *index) walkDue(d *dest, rank byte, f func(next time.Time, id queue.ID) 
 	prefix := duePrefix(d, rank)
 	c := x.due.Cursor()
 	k := firstWith(c, prefix, prefix)
-	for ; k != nil && len(k) == 21 && string(k[:5]) == string(prefix); k, _ = c.Next() {
+	for ; len(k) == 21 && string(k[:5]) == string(prefix); k, _ = c.Next() {
 		if !f(unordered(k[5:13]), keyID(k)) {
 			return
 		}

@@ -135,7 +135,7 @@ func TestFullDiskRefusesNewMailAndSettlesOld(t *testing.T) {
 			t.Errorf("put of %d octets: %v, want ErrFull", size, err)
 		}
 	}
-	if names, err := fs.List(filepath.Join(s.o.Dir, "body", "00")); err == nil && len(names) > 0 {
+	if names, err := fs.List(filepath.Join(s.o.dir, "body", "00")); err == nil && len(names) > 0 {
 		t.Errorf("refused bodies left %v", names)
 	}
 	_ = steps
@@ -238,7 +238,7 @@ func TestDamagedIndexSaysWhatToDo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := tiny(fastDir(t))
-			s, err := Open(o)
+			s, err := Open(o.dir, o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -253,7 +253,7 @@ func TestDamagedIndexSaysWhatToDo(t *testing.T) {
 			if err := s.kill(); err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join(o.Dir, "index.db")
+			path := filepath.Join(o.dir, "index.db")
 			b, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -266,17 +266,17 @@ func TestDamagedIndexSaysWhatToDo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s, err := Open(o); err == nil || !strings.Contains(err.Error(), "backbone queue salvage") {
+			if s, err := Open(o.dir, o); err == nil || !strings.Contains(err.Error(), "backbone queue salvage") {
 				t.Fatalf("open: %v, want what to type (store %v)", err, s != nil)
 			}
-			found, err := Salvage(o)
+			found, err := Salvage(o.dir, o)
 			if err != nil || found.Entries != 20 || len(found.Damaged) > 0 {
 				t.Fatalf("salvage: %+v, %v", found, err)
 			}
 			if (found.Aside != "") != (b != nil) {
 				t.Errorf("old index kept as %q", found.Aside)
 			}
-			s, err = Open(o)
+			s, err = Open(o.dir, o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -307,10 +307,10 @@ func TestDamagedIndexSaysWhatToDo(t *testing.T) {
 func TestASecondProcessIsTold(t *testing.T) {
 	o := tiny(fastDir(t))
 	s := openBench(t, o)
-	if _, err := Open(o); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := Open(o.dir, o); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("second open: %v", err)
 	}
-	if _, err := Salvage(o); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := Salvage(o.dir, o); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("salvage beside a running daemon: %v", err)
 	}
 	if err := put1(s, []byte("x"), message1(site)); err != nil {
@@ -328,7 +328,7 @@ func TestDamagedBodyIsNeverSent(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		err := filepath.Walk(o.Dir, func(path string, _ os.FileInfo, err error) error {
+		err := filepath.Walk(o.dir, func(path string, _ os.FileInfo, err error) error {
 			if err != nil || filepath.Ext(path) == ".db" {
 				return err
 			}

@@ -36,7 +36,7 @@ func (s *Store) housekeeping(ctx context.Context) {
 		case <-s.alarm:
 		case <-timer.C:
 		case <-s.untidy:
-			if err := s.tidy(ctx); err != nil {
+			if err := errors.Join(s.tidy(ctx), s.compactIf(ctx)); err != nil {
 				s.complain(ctx, err)
 			}
 		}
@@ -54,6 +54,19 @@ func (s *Store) housekeeping(ctx context.Context) {
 		}
 		timer.Reset(max(next, 0))
 	}
+}
+
+// compactIf gives the index's free pages back when they are most of it.
+func (s *Store) compactIf(ctx context.Context) error {
+	if err := s.openWrite(ctx); err != nil {
+		return err
+	}
+	most := s.x.wasteful(s.o.compactAt)
+	s.mu.Unlock()
+	if !most {
+		return nil
+	}
+	return s.Compact(ctx)
 }
 
 // complain logs what was not done, unless the store is stopping or has said already that it failed.
@@ -106,7 +119,7 @@ func (s *Store) sweep(ctx context.Context, at time.Time) error {
 	return errors.Join(s.emptyTrash(ctx, at), s.forget(ctx, at), s.dropSuspensions(ctx, at), s.tidy(ctx))
 }
 
-// emptyTrash purges what was deleted longer than queue.TrashFor ago.
+// emptyTrash purges what was deleted longer than Options.TrashFor ago.
 func (s *Store) emptyTrash(ctx context.Context, at time.Time) error {
 	for {
 		if err := s.openWrite(ctx); err != nil {
@@ -114,7 +127,7 @@ func (s *Store) emptyTrash(ctx context.Context, at time.Time) error {
 		}
 		c := &change{}
 		cur := s.x.trash.Cursor()
-		for k, _ := cur.First(); k != nil && len(c.ended) < verbSlice && at.Sub(unordered(k)) > queue.TrashFor; k, _ = cur.Next() {
+		for k, _ := cur.First(); k != nil && len(c.ended) < verbSlice && at.Sub(unordered(k)) > s.o.TrashFor; k, _ = cur.Next() {
 			r, err := s.x.get(keyID(k))
 			if err != nil {
 				s.mu.Unlock()

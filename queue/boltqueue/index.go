@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -207,7 +208,8 @@ func (x *index) apply(c *change) error {
 		}
 	}
 	for _, r := range c.items {
-		if err := x.setItem(r); err != nil {
+		listed := slices.ContainsFunc(c.bodies, func(b body) bool { return b.id == r.body })
+		if err := x.setItem(r, listed); err != nil {
 			return err
 		}
 	}
@@ -307,7 +309,8 @@ func (x *index) get(id queue.ID) (*record, error) {
 	return decodeItem(v)
 }
 
-func (x *index) setItem(r *record) error {
+// setItem enters an item or changes it. With listed, its body came with it and names it already.
+func (x *index) setItem(r *record, listed bool) error {
 	old, err := x.get(r.ID)
 	if err != nil {
 		return err
@@ -317,8 +320,10 @@ func (x *index) setItem(r *record) error {
 		if err := x.unlink(old); err != nil {
 			return err
 		}
-	} else if err := x.share(r); err != nil {
-		return err
+	} else if !listed {
+		if err := x.share(r); err != nil {
+			return err
+		}
 	}
 	if err := x.item.Put(key(r.ID), r.raw); err != nil {
 		return err
@@ -476,6 +481,13 @@ func (x *index) remember(k *dedupKey) error {
 		v = []byte{}
 	}
 	return b.Put(k.hash, v)
+}
+
+// wasteful tells an index of which more than three fifths are free pages, when it is larger than least.
+func (x *index) wasteful(least int64) bool {
+	st := x.db.Stats()
+	size, page := x.tx.Size(), int64(x.db.Info().PageSize)
+	return size > least && int64(st.FreePageN+st.PendingPageN)*page > size/5*3
 }
 
 // known finds a dedup key.

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 func killOptions(dir string) Options {
-	return Options{Dir: dir, segmentSize: 256 << 10, bodyLimit: 8 << 10, opsLimit: 200, checkpoint: 20 * time.Millisecond}
+	return Options{dir: dir, segmentSize: 256 << 10, bodyLimit: 8 << 10, opsLimit: 200, checkpoint: 20 * time.Millisecond}
 }
 
 func killText(n int) string { return strings.Repeat(fmt.Sprintf("message %d. ", n), 1+n%1500) }
@@ -40,7 +40,7 @@ func killText(n int) string { return strings.Repeat(fmt.Sprintf("message %d. ", 
 // child puts and settles messages until it is killed, and says on standard output what was answered: "put N", "try N"
 // before an attempt settles, "end N" after.
 func child(dir string) error {
-	s, err := Open(killOptions(dir))
+	s, err := Open(dir, killOptions(dir))
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func TestKill(t *testing.T) {
 	said := map[string]string{} // message: the last thing that was said of it
 	for round := range *kills {
 		runChild(t, dir, said)
-		s, err := Open(killOptions(dir))
+		s, err := Open(dir, killOptions(dir))
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}

@@ -207,7 +207,7 @@ func (s *Store) Dests(ctx context.Context) ([]queue.DestStat, error) {
 // Stats implements queue.Store.
 func (s *Store) Stats() queue.Stats {
 	st := queue.Stats{Puts: s.puts.Load(), Syncs: s.syncs.Load(), Commit: s.commits.Load()}
-	if free, err := s.fs.Free(s.o.Dir); err == nil {
+	if free, err := s.fs.Free(s.o.dir); err == nil {
 		st.FreeBytes = free
 	}
 	s.mu.Lock()

@@ -82,12 +82,12 @@ func (s *Store) Stage(ctx context.Context, r io.Reader, max int64) (queue.Staged
 
 // room refuses new mail when less than the reserve would be left.
 func (s *Store) room(n int64) error {
-	free, err := s.fs.Free(s.o.Dir)
+	free, err := s.fs.Free(s.o.dir)
 	if err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
 	if free-n < s.o.Reserve {
-		return fmt.Errorf("%w: %d MiB free in %s, %d MiB kept in reserve", queue.ErrFull, free>>20, s.o.Dir, s.o.Reserve>>20)
+		return fmt.Errorf("%w: %d MiB free in %s, %d MiB kept in reserve", queue.ErrFull, free>>20, s.o.dir, s.o.Reserve>>20)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 
 // start opens the index and brings the store to where it was.
 func (s *Store) start() error {
-	path := filepath.Join(s.o.Dir, "index.db")
+	path := filepath.Join(s.o.dir, "index.db")
 	if err := s.findSegments(); err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (s *Store) start() error {
 		}
 		return errors.Join(err, db.Close())
 	}
-	return s.fs.SyncDir(s.o.Dir)
+	return s.fs.SyncDir(s.o.dir)
 }
 
 // recover takes the index as of its latest checkpoint and the log from there.
@@ -216,7 +216,7 @@ func (s *Store) unknown() (n int, err error) {
 		if r != nil {
 			r.Unknown = true
 			r.encode()
-			if err := s.x.setItem(r); err != nil {
+			if err := s.x.setItem(r, false); err != nil {
 				return n, err
 			}
 			n++
@@ -231,7 +231,7 @@ func (s *Store) unknown() (n int, err error) {
 // sweepFiles removes files that no body in the index stands for: staged ones and those of messages that have ended.
 func (s *Store) sweepFiles() error {
 	s.x.freed = nil
-	root := filepath.Join(s.o.Dir, "body")
+	root := filepath.Join(s.o.dir, "body")
 	shards, err := s.fs.List(root)
 	if err != nil {
 		return err

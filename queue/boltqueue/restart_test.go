@@ -36,7 +36,7 @@ func TestWhatARestartFoundIsDurable(t *testing.T) {
 		t.Fatal(err)
 	}
 	fs.Fail(nil)
-	s, err := Open(o)
+	s, err := Open(o.dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,9 +85,9 @@ func TestALeaseEndsOnTimeWhetherReapedOrNot(t *testing.T) {
 // TestDiskUseFollowsTheQueue puts many messages through, over restarts, and looks at what is left on the disk: nothing of
 // them but a segment or two.
 func TestDiskUseFollowsTheQueue(t *testing.T) {
-	o := Options{Dir: fastDir(t), segmentSize: 64 << 10, bodyLimit: 2000, opsLimit: 50}
+	o := Options{dir: fastDir(t), segmentSize: 64 << 10, bodyLimit: 2000, opsLimit: 50}
 	for round := range 6 {
-		s, err := Open(o)
+		s, err := Open(o.dir, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,8 +124,8 @@ func TestDiskUseFollowsTheQueue(t *testing.T) {
 // and survive a crash right after.
 func TestSparseSegmentsAreVacated(t *testing.T) {
 	ctx := context.Background()
-	o := Options{Dir: fastDir(t), segmentSize: 64 << 10, bodyLimit: 2000, opsLimit: 50}
-	s, err := Open(o)
+	o := Options{dir: fastDir(t), segmentSize: 64 << 10, bodyLimit: 2000, opsLimit: 50}
+	s, err := Open(o.dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestSparseSegmentsAreVacated(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if found, err := Salvage(o); err != nil || found.Entries != 10 {
+	if found, err := Salvage(o.dir, o); err != nil || found.Entries != 10 {
 		t.Errorf("the log alone gives back %d of 10 moved messages, %v", found.Entries, err)
 	}
 }
@@ -184,7 +184,7 @@ func TestSparseSegmentsAreVacated(t *testing.T) {
 // TestTidyComesToAnEnd: what has been moved is not moved again, whatever the messages are made of.
 func TestTidyComesToAnEnd(t *testing.T) {
 	ctx := context.Background()
-	s := openBench(t, Options{Dir: fastDir(t), segmentSize: 64 << 10, bodyLimit: 2000, opsLimit: 10})
+	s := openBench(t, Options{dir: fastDir(t), segmentSize: 64 << 10, bodyLimit: 2000, opsLimit: 10})
 	if err := s.Suspend(ctx, queue.Suspension{Dest: site}); err != nil {
 		t.Fatal(err)
 	}
@@ -216,4 +216,28 @@ func TestTidyComesToAnEnd(t *testing.T) {
 		last = at
 	}
 	t.Errorf("tidying has not ended after 20 rounds, at segment %d", last)
+}
+
+// TestIndexShrinksByItself drains a backlog: the index gives its pages back without being told.
+func TestIndexShrinksByItself(t *testing.T) {
+	s := openBench(t, Options{dir: fastDir(t), opsLimit: 100, compactAt: 1 << 20})
+	fill(t, s, site, 5000, 0)
+	full := s.Stats().IndexBytes
+	drain(t, s, 5000, 10)
+	deadline := time.Now().Add(10 * time.Second)
+	for s.Stats().IndexBytes > 1<<20 {
+		if time.Now().After(deadline) {
+			t.Fatalf("the index had %d octets and still has %d", full, s.Stats().IndexBytes)
+		}
+		if err := put1(s, []byte("x"), message1(site)); err != nil {
+			t.Fatal(err)
+		}
+		drain(t, s, 1, 1)
+	}
+	if full < 1<<20 {
+		t.Errorf("the index was never larger than %d octets", full)
+	}
+	if bad, err := s.Check(context.Background()); err != nil || len(bad) > 0 {
+		t.Errorf("check: %q, %v", bad, err)
+	}
 }

@@ -17,18 +17,18 @@ type Salvaged struct {
 	Damaged []string // what could not be read
 }
 
-// Salvage makes a new index for the store in o.Dir from its log and its bodies, for when the old one is lost or can't be
+// Salvage makes a new index for the store in dir from its log and its bodies, for when the old one is lost or can't be
 // read. The daemon must not run. The old index is kept beside it. What is lost is what only the old index knew: that
 // some messages had ended may have been recorded in parts of the log that were given up since, so that a message can
 // come back that was delivered already. Every entry is therefore marked Unknown: better twice than never. Suspensions
 // and dedup keys from such parts are lost too: look at the suspensions before starting the daemon.
-func Salvage(o Options) (found Salvaged, err error) {
+func Salvage(dir string, o Options) (found Salvaged, err error) {
 	o.salvage = true
-	path := filepath.Join(o.Dir, "index.db")
+	path := filepath.Join(dir, "index.db")
 	if _, err := os.Stat(path); err == nil {
 		found.Aside = asideName(path)
 	}
-	s, err := Open(o)
+	s, err := Open(dir, o)
 	if err != nil {
 		return found, err
 	}
@@ -53,10 +53,13 @@ func setAside(path string, o *Options) error {
 		return nil
 	}
 	db, err := openBolt(path, o) // only to see whether it is locked: that it can't be read is why we are here
-	if err == nil {
-		err = db.Close()
-	} else if errors.Is(err, errInUse) {
+	switch {
+	case errors.Is(err, errInUse):
 		return err
+	case err == nil:
+		if err := db.Close(); err != nil {
+			return err
+		}
 	}
 	return os.Rename(path, asideName(path))
 }
@@ -97,5 +100,5 @@ func (s *Store) doubtItem(r *record) error {
 	}
 	r.Unknown = true
 	r.encode()
-	return s.x.setItem(r)
+	return s.x.setItem(r, false)
 }

@@ -49,16 +49,16 @@ import (
 
 // Options of a store. The zero value of each field is its default.
 type Options struct {
-	// Dir holds the store. It must be on a local filesystem (never SMB or NFS: the index is mapped and locked) and is
-	// made when it is missing.
-	Dir string
 	// Reserve is the free space in octets below which new mail is refused with queue.ErrFull, so that what waits can still
 	// be settled; default 256 MiB.
 	Reserve int64
-	Log     *slog.Logger
+	// TrashFor is how long deleted messages can be restored; default queue.TrashFor.
+	TrashFor time.Duration
+	Log      *slog.Logger
 	// FS is where segments and bodies are; default the operating system. The index is always in a real file.
 	FS disk.FS
 
+	dir         string
 	segmentSize int64
 	bodyLimit   int           // largest body in the log
 	checkpoint  time.Duration // longest time between a change and its checkpoint
@@ -66,6 +66,7 @@ type Options struct {
 	committed   func()        // a test's look at the index's file, after each checkpoint
 	salvage     bool          // make a new index from the whole log
 	lockWait    time.Duration // for another process to let go of the index
+	compactAt   int64         // size of an index from which on its free pages are given back
 	mapSize     int           // octets of the index's file that are mapped from the beginning
 }
 
@@ -77,6 +78,10 @@ func (o *Options) defaults() {
 	}
 	set(&o.Reserve, 256<<20)
 	set(&o.segmentSize, 32<<20)
+	set(&o.compactAt, 64<<20)
+	if o.TrashFor == 0 {
+		o.TrashFor = queue.TrashFor
+	}
 	if o.bodyLimit == 0 {
 		o.bodyLimit = 256 << 10
 	}
@@ -119,7 +124,7 @@ type Store struct {
 	wake   chan struct{}
 	asked  bool // somebody has the wake channel
 	damage []string
-	since  int       // changes since the checkpoint
+	since  int       // steps in the index since the checkpoint: a record, an item
 	first  time.Time // when the first of them was made
 	ckpt   position  // the latest checkpoint's
 	bulk   int64     // octets logged since then
@@ -144,19 +149,21 @@ type Store struct {
 
 	kick   chan struct{} // to the syncing goroutine
 	alarm  chan struct{} // to the housekeeper: the next lease to run out may be another
-	untidy chan struct{} // to the housekeeper: segments are mostly dead
+	untidy chan struct{} // to the housekeeper: segments are mostly dead, or the index mostly free
 	quit   context.CancelFunc
 	done   sync.WaitGroup
 }
 
 var _ queue.Store = (*Store)(nil)
 
-// Open opens the store in o.Dir, making it when it is missing. A damaged index is an error that says what to do.
-func Open(o Options) (*Store, error) {
-	o.defaults()
-	if o.Dir == "" {
+// Open opens the store in dir, making it when it is missing. Dir must be on a local filesystem, never SMB or NFS: the
+// index is mapped and locked. A damaged index is an error that says what to do.
+func Open(dir string, o Options) (*Store, error) {
+	if dir == "" {
 		return nil, errors.New("queue: no directory given")
 	}
+	o.dir = dir
+	o.defaults()
 	if err := prepareDir(&o); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
@@ -165,9 +172,9 @@ func Open(o Options) (*Store, error) {
 		wake: make(chan struct{}), kick: make(chan struct{}, 1), alarm: make(chan struct{}, 1),
 		untidy: make(chan struct{}, 1), shards: map[string]bool{}, shardDone: map[string]int64{}, started: time.Now(),
 	}
-	s.log = segments{fs: o.FS, dir: filepath.Join(o.Dir, "log"), size: o.segmentSize}
+	s.log = segments{fs: o.FS, dir: filepath.Join(o.dir, "log"), size: o.segmentSize}
 	if err := s.start(); err != nil {
-		return nil, fmt.Errorf("queue in %s: %w", o.Dir, err)
+		return nil, fmt.Errorf("queue in %s: %w", o.dir, err)
 	}
 	ctx, quit := context.WithCancel(context.Background())
 	s.quit = quit
@@ -178,20 +185,20 @@ func Open(o Options) (*Store, error) {
 
 // prepareDir makes the store's folders, durably, and clears away what a Compact or Check left that did not end.
 func prepareDir(o *Options) error {
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := os.MkdirAll(o.dir, 0o700); err != nil {
 		return err
 	}
 	for _, name := range []string{"index.db.new", "index.db.check"} {
-		if err := os.Remove(filepath.Join(o.Dir, name)); err != nil && !gone(err) {
+		if err := os.Remove(filepath.Join(o.dir, name)); err != nil && !gone(err) {
 			return err
 		}
 	}
 	for _, d := range []string{"log", "body"} {
-		if err := o.FS.MkdirAll(filepath.Join(o.Dir, d)); err != nil {
+		if err := o.FS.MkdirAll(filepath.Join(o.dir, d)); err != nil {
 			return err
 		}
 	}
-	return o.FS.SyncDir(o.Dir)
+	return o.FS.SyncDir(o.dir)
 }
 
 var errInUse = errors.New("in use by another process")
