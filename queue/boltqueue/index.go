@@ -391,117 +391,11 @@ func (x *index) touch(d *dest) {
 	}
 }
 
-// getBody is a body; ok is false when there is none.
-func (x *index) getBody(id uint64) (b body, ok bool) {
-	return bodyOf(id, x.body.Get(key(queue.ID(id))))
-}
-
-// setBody enters a body, or gives one that is there a new home and keeps the items that share it.
-func (x *index) setBody(b *body) error {
-	x.next = max(x.next, b.id+1)
-	if old, ok := x.getBody(b.id); ok {
-		x.weigh(&old, -1)
-		b.refs = old.refs
-	}
-	if len(b.refs) == 0 {
-		return nil
-	}
-	x.weigh(b, 1)
-	return x.body.Put(key(queue.ID(b.id)), b.value())
-}
-
-// weigh adds a body to its segment's and the files' octets (sign 1), or takes it out (-1).
-func (x *index) weigh(b *body, sign int64) {
-	x.live[b.seg] += sign * int64(b.weight)
-	if x.live[b.seg] == 0 {
-		delete(x.live, b.seg)
-	}
-	x.changed[b.seg] = true
-	if b.file {
-		x.fileSize += sign * b.size
-	}
-}
-
-// share makes an item one of those of its body.
-func (x *index) share(r *record) error {
-	b, ok := x.getBody(r.body)
-	if !ok {
-		return fmt.Errorf("queue entry %s: its body %s is unknown", r.ID, r.Body.Where)
-	}
-	for _, id := range b.refs {
-		if id == r.ID {
-			return nil
-		}
-	}
-	b.refs = append(b.refs, r.ID)
-	return x.body.Put(key(queue.ID(b.id)), b.value())
-}
-
-func (x *index) unshare(r *record) error {
-	b, ok := x.getBody(r.body)
-	if !ok {
-		return nil // Check tells; an entry can always be ended
-	}
-	left := b.refs[:0]
-	for _, id := range b.refs {
-		if id != r.ID {
-			left = append(left, id)
-		}
-	}
-	b.refs = left
-	if len(left) > 0 {
-		return x.body.Put(key(queue.ID(b.id)), b.value())
-	}
-	x.weigh(&b, -1)
-	if b.file {
-		x.freed = append(x.freed, b)
-	}
-	return x.body.Delete(key(queue.ID(b.id)))
-}
-
-// remember enters a dedup key under its day and takes it out of earlier ones.
-func (x *index) remember(k *dedupKey) error {
-	if day, _, ok := x.known(k.hash); ok {
-		if day >= k.day {
-			return nil
-		}
-		if err := x.dedup.Bucket(dayKey(day)).Delete(k.hash); err != nil {
-			return err
-		}
-	}
-	b, err := x.dedup.CreateBucketIfNotExists(dayKey(k.day))
-	if err != nil {
-		return err
-	}
-	var v []byte
-	for _, id := range k.ids {
-		v = binary.BigEndian.AppendUint64(v, uint64(id))
-	}
-	if v == nil {
-		v = []byte{}
-	}
-	return b.Put(k.hash, v)
-}
-
 // wasteful tells an index of which more than three fifths are free pages, when it is larger than least.
 func (x *index) wasteful(least int64) bool {
 	st := x.db.Stats()
 	size, page := x.tx.Size(), int64(x.db.Info().PageSize)
 	return size > least && int64(st.FreePageN+st.PendingPageN)*page > size/5*3
-}
-
-// known finds a dedup key.
-func (x *index) known(hash []byte) (day uint32, ids []queue.ID, ok bool) {
-	c := x.dedup.Cursor()
-	for d, _ := c.First(); d != nil; d, _ = c.Next() {
-		if v := x.dedup.Bucket(d).Get(hash); v != nil {
-			for ; len(v) >= 8; v = v[8:] {
-				ids = append(ids, queue.ID(binary.BigEndian.Uint64(v)))
-			}
-			return binary.BigEndian.Uint32(d), ids, true
-		}
-	}
-	return 0, nil, false
 }
 
 // firstWith is the first key at or after k that begins with prefix, nil when there is none.

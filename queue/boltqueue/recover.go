@@ -33,13 +33,23 @@ func (s *Store) start() error {
 	if err != nil {
 		return err
 	}
-	if err := s.recover(db); err != nil {
+	if err := errors.Join(s.clearAway(), s.recover(db)); err != nil {
 		if s.x != nil && s.x.tx != nil {
 			err = errors.Join(err, s.x.tx.Rollback())
 		}
 		return errors.Join(err, db.Close())
 	}
 	return s.fs.SyncDir(s.o.dir)
+}
+
+// clearAway removes what a Compact or Check left that did not end. The index is locked: nobody else is at it.
+func (s *Store) clearAway() error {
+	for _, name := range []string{"index.db.new", "index.db.check"} {
+		if err := os.Remove(filepath.Join(s.o.dir, name)); err != nil && !gone(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // recover takes the index as of its latest checkpoint and the log from there.

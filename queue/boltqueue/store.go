@@ -62,7 +62,7 @@ type Options struct {
 	segmentSize int64
 	bodyLimit   int           // largest body in the log
 	checkpoint  time.Duration // longest time between a change and its checkpoint
-	opsLimit    int           // most changes between checkpoints
+	opsLimit    int           // most steps in the index between checkpoints
 	committed   func()        // a test's look at the index's file, after each checkpoint
 	salvage     bool          // make a new index from the whole log
 	lockWait    time.Duration // for another process to let go of the index
@@ -89,7 +89,7 @@ func (o *Options) defaults() {
 		o.checkpoint = time.Second
 	}
 	if o.opsLimit == 0 {
-		o.opsLimit = 4096
+		o.opsLimit = 16 << 10
 	}
 	if o.mapSize == 0 {
 		o.mapSize = 1 << 30 // growing beyond what is mapped waits for all readers
@@ -183,15 +183,10 @@ func Open(dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// prepareDir makes the store's folders, durably, and clears away what a Compact or Check left that did not end.
+// prepareDir makes the store's folders, durably.
 func prepareDir(o *Options) error {
 	if err := os.MkdirAll(o.dir, 0o700); err != nil {
 		return err
-	}
-	for _, name := range []string{"index.db.new", "index.db.check"} {
-		if err := os.Remove(filepath.Join(o.dir, name)); err != nil && !gone(err) {
-			return err
-		}
 	}
 	for _, d := range []string{"log", "body"} {
 		if err := o.FS.MkdirAll(filepath.Join(o.dir, d)); err != nil {

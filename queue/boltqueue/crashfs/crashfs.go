@@ -266,10 +266,7 @@ func (h *file) do(s step, change func()) error {
 func (h *file) ReadAt(p []byte, off int64) (int, error) {
 	h.f.mu.Lock()
 	defer h.f.mu.Unlock()
-	if off >= int64(len(h.n.data)) {
-		return 0, io.EOF
-	}
-	n := copy(p, h.n.data[off:])
+	n := copy(p, h.n.data[min(off, int64(len(h.n.data))):])
 	if n < len(p) {
 		return n, io.EOF
 	}
