@@ -261,6 +261,19 @@ func TestAPeerMaySayEnoughInTheMiddle(t *testing.T) {
 	}
 }
 
+// TestABreakInTheMiddleIsTheMessagesOwn: other mail for the peer goes on.
+func TestABreakInTheMiddleIsTheMessagesOwn(t *testing.T) {
+	p := newPeer(t, "DATA 354 go on then drop")
+	c, closeOut := outbound(t, p.addr, nil)
+	out := c.Deliver(t.Context(), transferOf(c, connectortest.Message(20<<20, 1), smtpAddress("one@siteb.example")))
+	if got := states(out); !match("deferred/transient/message/*", got) {
+		t.Errorf("%s: %v", got, out[0].Failure)
+	}
+	if err := closeOut(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAPeerThatTakesOneMessageAConnection(t *testing.T) {
 	p := newPeer(t, `EHLO 250-peer\n250-PIPELINING\n250 LIMITS MAILMAX=1 RCPTMAX=2`)
 	c, closeOut := outbound(t, p.addr, nil)

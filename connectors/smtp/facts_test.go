@@ -103,6 +103,9 @@ func TestWhatAPartnerMaySay(t *testing.T) {
 	if sub, err = submitted(t, header, false); err != nil || sub.Dedup != "" || sub.Envelope.ID != "" || len(sub.Envelope.Trace) != 0 {
 		t.Errorf("a stranger's word was taken: %+v %q %v", sub.Envelope, sub.Dedup, err)
 	}
+	if sub, err = submitted(t, strings.Repeat("X-Backbone-Trace: SITEB\n", 10_000)+"\n", true); err != nil || len(sub.Envelope.Trace) != maxTrace {
+		t.Errorf("%d hops, %v", len(sub.Envelope.Trace), err)
+	}
 	for _, bad := range []string{"X-Backbone-Id: " + strings.Repeat("x", 33), "X-Backbone-Id: a b", "X-Backbone-Transfer: short", "X-Backbone-Transfer: " + strings.Repeat("x", 200)} {
 		if sub, err = submitted(t, bad+"\n\n", true); err != nil || sub.Dedup != "" || sub.Envelope.ID != "" {
 			t.Errorf("%s: %+v %q %v", bad, sub.Envelope, sub.Dedup, err)

@@ -259,7 +259,11 @@ func TestAcceptIsToldToStopWhenTimeIsUp(t *testing.T) {
 		p.take()
 		p.toData()
 		p.send("Subject: x\r\n\r\n.\r\n")
+		begun := time.Now()
 		s.stop()
+		if d := time.Since(begun); d != 30*time.Second {
+			t.Errorf("stopped after %v", d)
+		}
 		if r := p.take(); strings.HasPrefix(r, "2") {
 			t.Errorf("reply %q", r)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/pem"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -130,6 +131,18 @@ func TestAuthOutbound(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestNoPasswordInTheClear(t *testing.T) {
+	c, closeOut := outbound(t, "127.0.0.1:1", func(c *Config) { c.User, c.Password = "mira", "secret" })
+	v := &conversation{c: c, host: "relay.example", ext: map[string]string{"AUTH": "PLAIN"}}
+	f := v.authenticate(netip.MustParseAddr("192.0.2.1")) // there is no connection that it could be written to
+	if f == nil || f.Enhanced != "4.7.8" || !strings.Contains(f.Text, "in the clear") {
+		t.Errorf("%v", f)
+	}
+	if err := closeOut(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestClientCertificatesMayRelay(t *testing.T) {
