@@ -49,13 +49,15 @@ const maxReason = 64 << 10
 func parseReason(text string) Entry {
 	e := Entry{Offset: -1}
 	for _, l := range strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n") {
-		rest, ours := strings.CutPrefix(l, "; ")
+		l = printable(l)
+		rest, ours := strings.CutPrefix(l, ";")
 		if !ours {
-			if l = printable(l); l != "" {
+			if l != "" {
 				e.Reasons = append(e.Reasons, l)
 			}
 			continue
 		}
+		rest = strings.TrimSpace(rest)
 		key, value, _ := strings.Cut(rest, " ")
 		value = printable(value)
 		switch key {

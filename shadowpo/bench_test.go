@@ -2,13 +2,17 @@ package shadowpo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"backbone/shadowpo/mmff"
 )
 
 // quiet opens a drop without a log, for measuring.
@@ -83,4 +87,68 @@ func BenchmarkWatch(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "files/s")
+}
+
+// BenchmarkRelay is drop to drop: 4 KB files taken from one and written to another, each under its own key.
+func BenchmarkRelay(b *testing.B) {
+	body := strings.Repeat("0123456789abcdef", 250)
+	head, _, _ := strings.Cut(message("bench"), "TEXT:")
+	text := fmt.Sprintf("%sTEXT:%d\r\n%s", head, len(body), body)
+	for _, parallel := range []int{8, 50} {
+		b.Run(fmt.Sprintf("parallel=%d", parallel), func(b *testing.B) {
+			from, dir := quiet(b)
+			from.opt.Parallel = parallel
+			to, _ := quiet(b)
+			for i := range b.N {
+				put(b, dir, fmt.Sprintf("M%07d.MSG", i), text)
+			}
+			var n atomic.Int64
+			ctx, cancel := context.WithCancel(context.Background())
+			b.ResetTimer()
+			err := from.Watch(ctx, func(ctx context.Context, in *Inbound) error {
+				_, err := to.Deliver(ctx, Outbound{Key: in.Key, Write: func(w io.Writer) error {
+					_, err := mmff.Encode(w, in.Message, mmff.EncodeOptions{})
+					return err
+				}})
+				if n.Add(1) == int64(b.N) {
+					cancel()
+				}
+				return err
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "files/s")
+			if got := files(b, to.Dir(), deliverDir); err != nil || len(got) != b.N {
+				b.Fatalf("%d of %d delivered, %v", len(got), b.N, err)
+			}
+		})
+	}
+}
+
+// BenchmarkFileSync is what the disk allows: a file of 4 KB made and synced, nothing else. Read the others beside it.
+func BenchmarkFileSync(b *testing.B) {
+	body := []byte(strings.Repeat("0123456789abcdef", 256))
+	for _, callers := range []int{1, 8, 64} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			dir := b.TempDir()
+			var n atomic.Int64
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for range callers {
+				wg.Go(func() {
+					for i := n.Add(1); i <= int64(b.N); i = n.Add(1) {
+						f, err := os.Create(filepath.Join(dir, fmt.Sprint(i)))
+						if err == nil {
+							_, err = f.Write(body)
+							err = errors.Join(err, f.Sync(), f.Close())
+						}
+						if err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "files/s")
+		})
+	}
 }

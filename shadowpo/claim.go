@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 )
 
@@ -82,6 +83,7 @@ func (w *watch) claim(files []fs.FileInfo, sides map[string]string) (list []*cla
 	if err := submit.Sync(); err != nil {
 		return nil, again, err
 	}
+	w.dirty = false
 	return claimed, again, nil
 }
 
@@ -99,12 +101,12 @@ func (w *watch) giveSideBack(name string) {
 }
 
 // finish removes files whose every message is taken. Name.DEL says so to a run that comes after a crash here, and
-// keeps a writer on a share from reusing a name whose removal the server delays. The folder is synced before the next
-// claim can put the same name under another token.
+// keeps a writer on a share from reusing a name whose removal the server delays. The next claim or settle syncs it.
 func (w *watch) finish(done []*claim) error {
 	if len(done) == 0 {
 		return nil
 	}
+	w.dirty = true
 	submit := w.tree.Folder(submitDir)
 	sides := false
 	for _, c := range done {
@@ -129,16 +131,19 @@ func (w *watch) finish(done []*claim) error {
 			return err
 		}
 	}
-	if err := submit.Sync(); err != nil {
-		return err
-	}
-	open := w.open[:0]
-	for _, c := range w.open {
-		if !c.done {
-			open = append(open, c)
+	w.open = slices.DeleteFunc(w.open, func(c *claim) bool { return slices.Contains(done, c) })
+	return nil
+}
+
+// settle makes the removals durable, before the next look at the folder can find one of the names again and put it
+// under another token.
+func (w *watch) settle() error {
+	if w.dirty {
+		if err := w.tree.Folder(submitDir).Sync(); err != nil {
+			return err
 		}
+		w.dirty = false
 	}
-	w.open = open
 	if len(w.open) == 0 {
 		return w.claims.reset()
 	}

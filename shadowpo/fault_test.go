@@ -235,7 +235,7 @@ func TestAFileThatAlwaysFailsDoesNotStopTheOthers(t *testing.T) {
 }
 
 // When nothing is taken any more, claiming on would only make more to take up again after a crash.
-func TestNoMoreIsClaimedThanABatchWhileNothingIsTaken(t *testing.T) {
+func TestNoMoreIsClaimedThanTwoBatchesWhileNothingIsTaken(t *testing.T) {
 	m := newModel()
 	for i := range 30 {
 		m.write(submitDir, fmt.Sprintf("A%d.MSG", i), message(fmt.Sprint(i)))
@@ -258,7 +258,7 @@ func TestNoMoreIsClaimedThanABatchWhileNothingIsTaken(t *testing.T) {
 				claimed++
 			}
 		}
-		if claimed != 10 {
+		if claimed < 10 || claimed > 20 {
 			t.Errorf("%d claimed", claimed)
 		}
 		full.Store(false)

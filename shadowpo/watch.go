@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +31,7 @@ type watch struct {
 	looks  map[string]look
 	leave  map[string]fs.FileInfo // odd entries that could not even be put aside, reported once
 	open   []*claim               // claimed and not finished
+	dirty  bool                   // removals in submit are not synced
 	state  string                 // last reported trouble
 }
 
@@ -114,7 +114,7 @@ func (w *watch) close() {
 	if err != nil {
 		w.drop.log.Warn("closing submit folder", "err", err)
 	}
-	w.tree, w.lock, w.claims, w.open, w.looks = nil, nil, nil, nil, nil
+	w.tree, w.lock, w.claims, w.open, w.looks, w.dirty = nil, nil, nil, nil, nil, false
 }
 
 // cycle serves the folder once and tells when there is something to do again; zero leaves it to the poll.
@@ -131,34 +131,15 @@ func (w *watch) cycle(ctx context.Context) (next time.Time, err error) {
 			next = earlier(next, c.next)
 		}
 	}()
-	if err := w.serve(ctx, w.due()); err != nil {
-		return next, err
-	}
 	f, err := w.scan(time.Now())
 	if err != nil {
 		return next, err
 	}
-	next = f.next
 	for _, o := range f.odd {
 		w.putAside(o)
 	}
-	for batch := range slices.Chunk(f.ready, w.drop.opt.Batch) {
-		if ctx.Err() != nil || len(w.open) >= w.drop.opt.Batch {
-			break
-		}
-		if err := w.tree.Valid(); err != nil {
-			return next, err
-		}
-		claimed, again, err := w.claim(batch, f.side)
-		next = earlier(next, again)
-		if err != nil {
-			return next, err
-		}
-		if err := w.serve(ctx, claimed); err != nil {
-			return next, err
-		}
-	}
-	return next, nil
+	again, err := w.serve(ctx, f)
+	return earlier(f.next, again), err
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -196,29 +177,68 @@ func (w *watch) due() []*claim {
 	return out
 }
 
-// serve hands over the messages of claimed files, several files at a time, and removes the files that are done.
-func (w *watch) serve(ctx context.Context, list []*claim) error {
-	if len(list) == 0 {
-		return nil
-	}
+// serve hands over what is due and what the look found, several files at a time, and removes the files that are done.
+// Files are claimed and removed batch by batch, while others are being handed over: both cost a sync.
+func (w *watch) serve(ctx context.Context, f found) (again time.Time, err error) {
+	work, results := make(chan *claim), make(chan *claim, 2*w.drop.opt.Batch)
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, w.drop.opt.Parallel)
-	for _, c := range list {
-		if ctx.Err() != nil {
-			break
-		}
-		slots <- struct{}{}
+	for range min(w.drop.opt.Parallel, len(f.ready)+len(w.open)) {
 		wg.Go(func() {
-			defer func() { <-slots }()
-			w.take(ctx, c)
+			for c := range work {
+				w.take(ctx, c)
+				results <- c
+			}
 		})
 	}
-	wg.Wait()
+	defer wg.Wait()
+	defer close(work)
+
 	var done []*claim
-	for _, c := range list {
-		if c.done {
-			done = append(done, c)
+	queue, busy, stuck := w.due(), 0, 0
+	stuck = len(w.open) - len(queue)
+	for {
+		batch := min(w.drop.opt.Batch, len(f.ready))
+		if batch > 0 && err == nil && ctx.Err() == nil && stuck < w.drop.opt.Batch && len(queue)+busy <= w.drop.opt.Batch {
+			var claimed []*claim
+			var later time.Time
+			if err = w.tree.Valid(); err == nil {
+				claimed, later, err = w.claim(f.ready[:batch], f.side)
+			}
+			f.ready = f.ready[batch:]
+			queue, again = append(queue, claimed...), earlier(again, later)
+			continue
+		}
+		if err != nil || ctx.Err() != nil {
+			queue = nil // found again by its token
+		}
+		if len(queue)+busy == 0 {
+			break
+		}
+		var next *claim
+		out := work
+		if len(queue) > 0 {
+			next = queue[0]
+		} else {
+			out = nil
+		}
+		select {
+		case out <- next:
+			queue, busy = queue[1:], busy+1
+		case c := <-results:
+			busy--
+			if !c.done {
+				stuck++
+			} else if done = append(done, c); len(done) >= w.drop.opt.Batch && err == nil {
+				err = w.finish(done)
+				done = nil
+			}
 		}
 	}
-	return w.finish(done)
+	if err == nil {
+		err = w.finish(done)
+	}
+	if err == nil {
+		err = w.settle()
+	}
+	return again, err
 }
