@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -14,6 +15,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
+
+// large is more than socket buffers hold.
+var large = append([]byte("Subject: x\r\n\r\n"), bytes.Repeat([]byte("The quick brown fox jumps over the lazy dog.\r\n"), 450_000)...)
 
 var letterText = []byte("From: origin@sitea.example\r\nSubject: x\r\n\r\nhello\r\n.dot\r\n")
 
@@ -252,7 +256,7 @@ func many(s string, n int) []string {
 func TestAPeerMaySayEnoughInTheMiddle(t *testing.T) {
 	p := newPeer(t, "DATA 354 go on\\n552 5.3.4 that is enough then drop")
 	c, closeOut := outbound(t, p.addr, nil)
-	out := c.Deliver(t.Context(), transferOf(c, connectortest.Message(20<<20, 1), smtpAddress("one@siteb.example")))
+	out := c.Deliver(t.Context(), transferOf(c, large, smtpAddress("one@siteb.example")))
 	if got := states(out); got != "failed/policy/message/552/5.3.4" {
 		t.Errorf("%s: %v", got, out[0].Failure)
 	}
@@ -265,7 +269,7 @@ func TestAPeerMaySayEnoughInTheMiddle(t *testing.T) {
 func TestABreakInTheMiddleIsTheMessagesOwn(t *testing.T) {
 	p := newPeer(t, "DATA 354 go on then drop")
 	c, closeOut := outbound(t, p.addr, nil)
-	out := c.Deliver(t.Context(), transferOf(c, connectortest.Message(20<<20, 1), smtpAddress("one@siteb.example")))
+	out := c.Deliver(t.Context(), transferOf(c, large, smtpAddress("one@siteb.example")))
 	if got := states(out); !match("deferred/transient/message/*", got) {
 		t.Errorf("%s: %v", got, out[0].Failure)
 	}
