@@ -86,9 +86,6 @@ func parseReason(text string) Entry {
 
 // bad puts a message of a claimed file into badmail, once: an entry with its key is not made again.
 func (w *watch) bad(c *claim, h io.ReaderAt, n int, b *mmff.Bad) error {
-	if c.taken[n] {
-		return nil
-	}
 	d := w.drop
 	e := Entry{File: printable(c.name), Key: fmt.Sprintf("%s/%s/%d", d.name, c.token, n), At: time.Now(), Offset: -1, Size: b.Place.Length}
 	for i, r := range b.Errors {

@@ -19,11 +19,24 @@ type claim struct {
 	repeated bool   // an earlier run may have handed over some of it
 	info     fs.FileInfo
 
-	taken  map[int]bool // messages that are accepted or in badmail, by ordinal
+	seen   int          // messages offered so far; all but those left are accepted or in badmail
+	left   map[int]bool // messages to be offered again, by ordinal
 	tries  int
 	panics int
 	next   time.Time // not before
 	done   bool
+}
+
+// settled tells that message n of the file needs no more doing; settle says so.
+func (c *claim) settled(n int) bool { return n <= c.seen && !c.left[n] }
+
+func (c *claim) settle(n int, err error) {
+	c.seen = max(c.seen, n)
+	if err != nil {
+		c.left[n] = true
+	} else {
+		delete(c.left, n)
+	}
 }
 
 func (c *claim) busy() string     { return withExt(c.name, extClaimed) }
@@ -43,7 +56,7 @@ func (w *watch) claim(files []fs.FileInfo, sides map[string]string) (list []*cla
 			again = earlier(again, giveUp)
 			continue
 		}
-		c := &claim{name: i.Name(), token: rand.Text(), info: i, taken: map[int]bool{}}
+		c := &claim{name: i.Name(), token: rand.Text(), info: i, left: map[int]bool{}}
 		if stem, _ := splitName(c.name); sides[stem] != "" {
 			if c.sideHash, err = hashSide(w.tree.Folder(submitDir), sides[stem]); err != nil {
 				c.sideHash = "unreadable" // it goes with its message all the same, which is told
@@ -223,7 +236,7 @@ func (w *watch) adopt(list []fs.FileInfo, names map[string]bool) error {
 		if _, ext := splitName(i.Name()); ext != extClaimed || inHand[i.Name()] {
 			continue
 		}
-		c := &claim{name: withExt(i.Name(), extMessage), repeated: true, info: i, taken: map[int]bool{}}
+		c := &claim{name: withExt(i.Name(), extMessage), repeated: true, info: i, left: map[int]bool{}}
 		if known, ok := w.claims.known[c.name]; ok {
 			c.token, c.sideHash = known.token, known.sideHash
 		} else {

@@ -210,6 +210,38 @@ func TestRefusedMessagesWaitAndAreOfferedAgainUnderTheSameKey(t *testing.T) {
 	})
 }
 
+func TestManyWaitingMessagesOfOneFileAreOfferedLittleByLittle(t *testing.T) {
+	m := newModel()
+	var b strings.Builder
+	for i := range 500 {
+		b.WriteString(message(fmt.Sprintf("%03d", i)))
+	}
+	m.write(submitDir, "MANY.MSG", b.String())
+	inModel(t, m, Options{Stable: -1}, func(t *testing.T, d *Drop) {
+		var s sink
+		var full atomic.Bool
+		offered := 0
+		full.Store(true)
+		s.err = func(in *Inbound) error {
+			offered++
+			if full.Load() && in.Message.Subject != "000" {
+				return mail.LocalFault("disk full", syscall.ENOSPC)
+			}
+			return nil
+		}
+		defer watching(t, d, s.take)()
+		m.pause(time.Second)
+		if offered != maxLeft+1 || !slices.Equal(s.got(), []string{"000"}) {
+			t.Errorf("offered %d, took %v", offered, s.got())
+		}
+		full.Store(false)
+		m.pause(time.Minute)
+		if got := s.got(); len(got) != 500 || offered != maxLeft+1+499 {
+			t.Errorf("took %d of 500, offered %d", len(got), offered)
+		}
+	})
+}
+
 func TestAFileThatAlwaysFailsDoesNotStopTheOthers(t *testing.T) {
 	m := newModel()
 	for i := range 40 {

@@ -220,6 +220,23 @@ func TestHostileFilesGoToBadmailAndTheirNeighboursArrive(t *testing.T) {
 	}
 }
 
+func TestAFileOfBadMessagesMakesFewEntries(t *testing.T) {
+	d, dir := newDrop(t, nil)
+	var s sink
+	put(t, dir, "MANY.MSG", message("first")+strings.Repeat(bad("x"), 1000)+message("last"))
+	serve(t, d, s.take)
+	eventually(t, "an empty folder", func() bool { return len(files(t, dir, submitDir)) == 0 })
+	list, err := d.Quarantine(context.Background())
+	must(t, err)
+	size := int64(0)
+	for _, e := range list {
+		size += e.Size
+	}
+	if want := int64(1000*len(bad("x")) + len(message("last"))); len(list) != maxBad+1 || size != want || !slices.Equal(s.got(), []string{"first"}) {
+		t.Errorf("%d entries of %d octets, want %d; took %v", len(list), size, want, s.got())
+	}
+}
+
 // Names of files reach logs, reasons and callers only in a form that shows.
 func TestHostileNamesAreShownHarmlessly(t *testing.T) {
 	var log syncBuffer

@@ -1,6 +1,7 @@
 package shadowpo
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -112,6 +113,14 @@ func (w *watch) takeFile(ctx context.Context, c *claim) error {
 	return nil
 }
 
+const (
+	// maxLeft is how many messages of a file may wait for another try; then the rest of the file waits with them.
+	maxLeft = 50
+	// maxBad is how many entries in badmail one file can make; what follows is kept in one piece. A file of nothing
+	// but beginnings would fill the disk with reasons.
+	maxBad = 100
+)
+
 // messages goes through the messages of a file. An error of one is remembered while the others go on.
 func (w *watch) messages(ctx context.Context, c *claim, h file) error {
 	opt := w.drop.opt.MMFF
@@ -122,7 +131,7 @@ func (w *watch) messages(ctx context.Context, c *claim, h file) error {
 	side, notes := w.side(c, h)
 	d := mmff.NewDecoder(h, c.info.Size(), opt)
 	var first error
-	for n := 1; ; n++ {
+	for n, nbad := 1, 0; ; n++ {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -130,25 +139,47 @@ func (w *watch) messages(ctx context.Context, c *claim, h file) error {
 		if err == io.EOF {
 			return first
 		}
-		if bad, ok := errors.AsType[*mmff.Bad](err); ok {
-			err = w.bad(c, h, n, bad)
-		} else if err == nil && !c.taken[n] {
-			in := &Inbound{Key: fmt.Sprintf("%s/%s/%d", w.drop.name, c.token, n), Repeated: c.repeated,
-				File: printable(c.name), Written: c.info.ModTime(), Message: m, raw: h}
-			if n == 1 {
-				in.Side, in.Notes = w.only(d, m, c, side, notes)
-			}
-			in.System, in.Special = boxes(m)
-			err = w.offer(ctx, c, in)
-		} else if err != nil {
+		bad, isBad := errors.AsType[*mmff.Bad](err)
+		if err != nil && !isBad {
 			return err // of the file: nothing behind it can be read either
 		}
-		if err == nil {
-			c.taken[n] = true
-		} else if first == nil {
-			first = err
+		if isBad {
+			if nbad++; nbad > maxBad {
+				bad = rest(bad, c.info.Size())
+			}
+		}
+		if !c.settled(n) {
+			if isBad {
+				err = w.bad(c, h, n, bad)
+			} else {
+				in := &Inbound{Key: fmt.Sprintf("%s/%s/%d", w.drop.name, c.token, n), Repeated: c.repeated,
+					File: printable(c.name), Written: c.info.ModTime(), Message: m, raw: h}
+				if n == 1 {
+					in.Side, in.Notes = w.only(d, m, c, side, notes)
+				}
+				in.System, in.Special = boxes(m)
+				err = w.offer(ctx, c, in)
+			}
+			c.settle(n, err)
+			if err != nil {
+				first = cmp.Or(first, err)
+				if len(c.left) >= maxLeft {
+					return first
+				}
+			}
+		}
+		if nbad > maxBad {
+			return first
 		}
 	}
+}
+
+// rest makes one bad message of all that follows in the file.
+func rest(b *mmff.Bad, size int64) *mmff.Bad {
+	b.Place.Length, b.Rest = size-b.Place.Offset, true
+	b.Errors = append([]*mmff.Error{{Code: mmff.CodeParser, Message: b.Place.Number, Offset: b.Place.Offset,
+		Text: fmt.Sprintf("more than %d bad messages in one file: the rest of it is kept in one piece", maxBad)}}, b.Errors...)
+	return b
 }
 
 // only lets a side file speak for a file of one message: it says nothing about which of several it means.
