@@ -355,3 +355,45 @@ func TestDamagedBodyIsNeverSent(t *testing.T) {
 		}
 	}
 }
+
+// TestReadsGoOnWhenTheIndexCannotGrow: a checkpoint that fails stops all writing, but not who wants to see the queue, and
+// the log gives everything back at the next start.
+func TestReadsGoOnWhenTheIndexCannotGrow(t *testing.T) {
+	o := tiny(fastDir(t))
+	o.opsLimit = 500
+	s, err := Open(o.dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.x.db.MaxSize = o.mapSize
+	s.mu.Unlock()
+	stored := 0
+	for ; err == nil; stored++ {
+		if stored > 10000 {
+			t.Fatal("the index never hit its limit")
+		}
+		err = put1(s, []byte("text"), message1(site))
+	}
+	stored--
+	if !errors.Is(err, queue.ErrFatal) {
+		t.Fatalf("put: %v", err)
+	}
+	items, _, err := s.List(context.Background(), queue.Filter{}, "", 10)
+	if err != nil || len(items) != 10 {
+		t.Errorf("list: %d items, %v", len(items), err)
+	}
+	if _, err := readAll(s, items[0]); err != nil {
+		t.Errorf("body: %v", err)
+	}
+	if _, err := s.Dests(context.Background()); err != nil {
+		t.Errorf("destinations: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	s = openBench(t, o)
+	if n := s.Stats().Ready; n != stored && n != stored+1 { // the one that failed may be there
+		t.Errorf("%d messages after starting again, %d were answered", n, stored)
+	}
+}

@@ -3,6 +3,7 @@ package boltqueue
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -82,6 +83,15 @@ func (x *index) begin() (err error) {
 		if err := x.tx.Bucket([]byte("meta")).Put([]byte("format"), []byte{formatVersion}); err != nil {
 			return err
 		}
+	}
+	return x.bind()
+}
+
+// beginReading opens a read transaction in the place of one that could not be committed: reads go on with what the latest
+// checkpoint holds.
+func (x *index) beginReading() (err error) {
+	if x.tx, err = x.db.Begin(false); err != nil {
+		return err
 	}
 	return x.bind()
 }
@@ -193,7 +203,7 @@ func (x *index) commit(p position) error {
 		}
 	}
 	if err := x.tx.Commit(); err != nil {
-		return err
+		return errors.Join(err, x.beginReading())
 	}
 	clear(x.touched)
 	clear(x.changed)

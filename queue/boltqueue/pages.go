@@ -19,6 +19,7 @@ const (
 	pageHeaderSize = 16
 	branchPage     = 0x01
 	leafPage       = 0x02
+	metaPage       = 0x04
 	elementSize    = 16   // of both kinds
 	bucketElement  = 0x01 // flag of a leaf element whose value is a bucket
 	bucketHeader   = 16
@@ -55,7 +56,7 @@ func verifyPages(path string) (err error) {
 		return err
 	}
 	p.seen = make([]uint64, p.top/64+1)
-	return p.tree(root, 0, nil)
+	return p.tree(root, 0, nil, nil)
 }
 
 // meta reads the younger of the two valid meta pages and answers the root bucket's page.
@@ -68,6 +69,7 @@ func (p *pages) meta() (root uint64, err error) {
 		if _, err := p.f.ReadAt(b, at); err != nil {
 			continue
 		}
+		head := b
 		b = b[pageHeaderSize:]
 		h := fnv.New64a()
 		h.Write(b[:56])
@@ -77,6 +79,9 @@ func (p *pages) meta() (root uint64, err error) {
 		if id := le.Uint64(b[48:]); !found || id > tx {
 			found, tx = true, id
 			p.page, root, p.top = int64(le.Uint32(b[8:])), le.Uint64(b[16:]), le.Uint64(b[40:])
+		}
+		if id := le.Uint64(head); le.Uint16(head[8:]) != metaPage || id > 1 || id == 0 != (at == 0) {
+			return 0, fmt.Errorf("its head at offset %d says that it is page %d", at, id)
 		}
 	}
 	switch {
@@ -133,8 +138,8 @@ func (p *pages) read(id uint64, depth int) ([]byte, error) {
 	return b, nil
 }
 
-// tree verifies a page and what is below it. No key in it may be less than least.
-func (p *pages) tree(id uint64, depth int, least []byte) error {
+// tree verifies a page and what is below it. No key in it may be less than least, or reach limit (nil: there is none).
+func (p *pages) tree(id uint64, depth int, least, limit []byte) error {
 	if depth > 64 {
 		return fmt.Errorf("page %d lies %d levels deep", id, depth)
 	}
@@ -142,42 +147,69 @@ func (p *pages) tree(id uint64, depth int, least []byte) error {
 	if err != nil {
 		return err
 	}
-	return p.elements(b, id, depth, least)
+	return p.elements(b, id, depth, least, limit)
 }
 
-func (p *pages) elements(b []byte, id uint64, depth int, last []byte) error {
+// element is one of a page: of a branch with a child, of a leaf with a value.
+type element struct {
+	key, value []byte
+	child      uint64
+	bucket     bool
+}
+
+// element reads the ith of a page.
+func (p *pages) element(b []byte, branch bool, i int) (e element, ok bool) {
+	le := binary.LittleEndian
+	at := pageHeaderSize + i*elementSize
+	h := b[at:]
+	var pos, ksize, vsize uint64
+	if branch {
+		pos, ksize, e.child = uint64(le.Uint32(h)), uint64(le.Uint32(h[4:])), le.Uint64(h[8:])
+	} else {
+		e.bucket = le.Uint32(h)&bucketElement != 0
+		pos, ksize, vsize = uint64(le.Uint32(h[4:])), uint64(le.Uint32(h[8:])), uint64(le.Uint32(h[12:]))
+	}
+	from := uint64(at) + pos
+	if from+ksize+vsize > uint64(len(b)) || ksize == 0 {
+		return e, false
+	}
+	e.key, e.value = b[from:from+ksize], b[from+ksize:from+ksize+vsize]
+	return e, true
+}
+
+func (p *pages) elements(b []byte, id uint64, depth int, last, limit []byte) error {
 	le := binary.LittleEndian
 	kind, count := le.Uint16(b[8:]), int(le.Uint16(b[10:]))
 	if kind != branchPage && kind != leafPage {
 		return fmt.Errorf("page %d is of kind %#x", id, kind)
 	}
-	if pageHeaderSize+count*elementSize > len(b) || kind == branchPage && count == 0 {
+	branch := kind == branchPage
+	if pageHeaderSize+count*elementSize > len(b) || branch && count == 0 {
 		return fmt.Errorf("page %d counts %d elements", id, count)
 	}
 	for i := range count {
-		at := pageHeaderSize + i*elementSize
-		e := b[at:]
-		var pos, ksize, vsize uint64
-		if kind == branchPage {
-			pos, ksize = uint64(le.Uint32(e)), uint64(le.Uint32(e[4:]))
-		} else {
-			pos, ksize, vsize = uint64(le.Uint32(e[4:])), uint64(le.Uint32(e[8:])), uint64(le.Uint32(e[12:]))
-		}
-		from := uint64(at) + pos
-		if from+ksize+vsize > uint64(len(b)) || ksize == 0 {
+		e, ok := p.element(b, branch, i)
+		if !ok {
 			return fmt.Errorf("page %d: element %d runs over its end", id, i)
 		}
-		key, value := b[from:from+ksize], b[from+ksize:from+ksize+vsize]
-		if c := bytes.Compare(key, last); c < 0 || c == 0 && i > 0 {
+		if c := bytes.Compare(e.key, last); c < 0 || c == 0 && i > 0 || limit != nil && bytes.Compare(e.key, limit) >= 0 {
 			return fmt.Errorf("page %d: element %d is out of order", id, i)
 		}
-		last = key
+		last = e.key
 		var err error
 		switch {
-		case kind == branchPage:
-			err = p.tree(le.Uint64(e[8:]), depth+1, key)
-		case le.Uint32(e)&bucketElement != 0:
-			err = p.bucket(value, id, depth)
+		case branch:
+			below := limit
+			if i+1 < count {
+				next, ok := p.element(b, true, i+1)
+				if !ok {
+					return fmt.Errorf("page %d: element %d runs over its end", id, i+1)
+				}
+				below = next.key
+			}
+			err = p.tree(e.child, depth+1, e.key, below)
+		case e.bucket:
+			err = p.bucket(e.value, id, depth)
 		}
 		if err != nil {
 			return err
@@ -192,10 +224,10 @@ func (p *pages) bucket(v []byte, id uint64, depth int) error {
 		return fmt.Errorf("page %d: a bucket is cut short", id)
 	}
 	if root := binary.LittleEndian.Uint64(v); root != 0 {
-		return p.tree(root, depth+1, nil)
+		return p.tree(root, depth+1, nil, nil)
 	}
 	if v = v[bucketHeader:]; len(v) < pageHeaderSize {
 		return fmt.Errorf("page %d: a bucket is cut short", id)
 	}
-	return p.elements(v, id, depth, nil)
+	return p.elements(v, id, depth, nil, nil)
 }
