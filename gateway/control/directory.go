@@ -1,0 +1,81 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+
+	"backbone/gateway/address"
+	"backbone/gateway/directory"
+)
+
+// Resolved is the answer of `directory resolve`.
+type Resolved struct {
+	Asked address.Address `json:"asked"`
+	directory.Resolution
+}
+
+// Imported is the answer of `directory import`: the summary, and the per-line result file.
+type Imported struct {
+	directory.Summary
+	Results string `json:"results"`
+}
+
+// EntryRequest adds, replaces or removes one custom recipient.
+type EntryRequest struct {
+	Entry  directory.Entry `json:"entry"`
+	DryRun bool            `json:"dry_run,omitempty"`
+}
+
+func (s *Service) directoryRoutes(mux *http.ServeMux) {
+	get(mux, "/v1/directory", func(r *http.Request) (any, error) {
+		q := r.URL.Query()
+		items, next, err := s.Directory.List(directory.Filter{Text: q.Get("text"), Address: q.Get("address")}, q.Get("after"), pageSize(r))
+		return Page[directory.Entry]{items, next}, err
+	})
+	get(mux, "/v1/directory/entry", func(r *http.Request) (any, error) { return s.Directory.Get(r.URL.Query().Get("name")) })
+	get(mux, "/v1/directory/resolve", func(r *http.Request) (any, error) {
+		a, err := address.Parse(r.URL.Query().Get("address"))
+		if err != nil {
+			return nil, bad(err)
+		}
+		res, err := s.Directory.Resolve(a)
+		return Resolved{a, res}, err
+	})
+	post(mux, "/v1/directory/add", func(_ *http.Request, req EntryRequest) (any, error) {
+		if req.DryRun {
+			return req.Entry, nil
+		}
+		e, err := s.Directory.Add(req.Entry)
+		if err != nil {
+			return nil, bad(err)
+		}
+		return e, nil
+	})
+	post(mux, "/v1/directory/remove", func(_ *http.Request, req EntryRequest) (any, error) {
+		if _, err := s.Directory.Get(req.Entry.Name); err != nil || req.DryRun {
+			return Changed{1, req.DryRun}, err
+		}
+		return Changed{1, false}, s.Directory.Remove(req.Entry.Name)
+	})
+	mux.HandleFunc("POST /v1/directory/import", func(w http.ResponseWriter, r *http.Request) {
+		out, err := s.importDirectory(r.Context(), r.Body, r.URL.Query().Get("dry_run") != "", r.URL.Query().Get("all_or_nothing") != "")
+		answer(w, out, err)
+	})
+	mux.HandleFunc("GET /v1/directory/export", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+		if _, err := s.Directory.Export(r.Context(), w, directory.ExportOptions{}); err != nil {
+			s.Log.Error("directory export broke off", "err", err)
+		}
+	})
+}
+
+func (s *Service) importDirectory(ctx context.Context, r io.Reader, dry, all bool) (Imported, error) {
+	var results bytes.Buffer
+	sum, err := s.Directory.Import(ctx, r, directory.ImportOptions{DryRun: dry, AllOrNothing: all, DeleteGuard: s.DeleteGuard, Results: &results})
+	if err != nil {
+		return Imported{sum, results.String()}, bad(err)
+	}
+	return Imported{sum, results.String()}, nil
+}

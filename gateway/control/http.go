@@ -1,0 +1,267 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"backbone/gateway/address"
+	"backbone/gateway/mail"
+	"backbone/queue"
+)
+
+// maxSubmit bounds a message handed in over the API; the gateway's own limit is checked behind it.
+const maxSubmit = 1 << 30
+
+// Handler serves the whole API: for the unix socket, whose file mode says who may operate.
+func (s *Service) Handler() http.Handler {
+	mux := http.NewServeMux()
+	s.public(mux)
+	get(mux, "/v1/queue", func(r *http.Request) (any, error) {
+		f, err := filterFrom(r.URL.Query())
+		if err != nil {
+			return nil, bad(err)
+		}
+		items, next, err := s.Store.List(r.Context(), f, queue.Cursor(r.URL.Query().Get("after")), pageSize(r))
+		return Page[queue.Item]{items, string(next)}, err
+	})
+	get(mux, "/v1/queue/{id}", func(r *http.Request) (any, error) {
+		id, err := queue.ParseID(r.PathValue("id"))
+		if err != nil {
+			return nil, bad(err)
+		}
+		return s.Store.Get(r.Context(), id)
+	})
+	mux.HandleFunc("GET /v1/queue/{id}/raw", func(w http.ResponseWriter, r *http.Request) {
+		id, err := queue.ParseID(r.PathValue("id"))
+		if err != nil {
+			answer(w, nil, bad(err))
+			return
+		}
+		w.Header().Set("Content-Type", "application/octet-stream")
+		if err := s.Raw(r.Context(), id, w); err != nil {
+			answer(w, nil, err)
+		}
+	})
+	post(mux, "/v1/queue/{verb}", func(r *http.Request, req ChangeRequest) (any, error) {
+		return s.Change(r.Context(), r.PathValue("verb"), req)
+	})
+	get(mux, "/v1/dests", func(r *http.Request) (any, error) { return s.Dests(r.Context()) })
+	get(mux, "/v1/connectors", func(r *http.Request) (any, error) { return s.Connectors(r.Context()) })
+	post(mux, "/v1/suspend", func(r *http.Request, req SuspendRequest) (any, error) { return s.Suspend(r.Context(), req) })
+	post(mux, "/v1/resume", func(r *http.Request, req SuspendRequest) (any, error) { return s.Resume(r.Context(), req) })
+	get(mux, "/v1/status", func(r *http.Request) (any, error) { return s.Status(r.Context()) })
+	get(mux, "/v1/check", func(r *http.Request) (any, error) { return s.Store.Check(r.Context()) })
+	get(mux, "/v1/route", func(r *http.Request) (any, error) {
+		a, err := address.Parse(r.URL.Query().Get("address"))
+		if err != nil {
+			return nil, bad(err)
+		}
+		return s.Gateway.Explain(a), nil
+	})
+	mux.HandleFunc("GET /v1/route/table", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		var err error
+		if r.URL.Query().Get("format") == "gwart" {
+			err = s.Gateway.Table().WriteGWART(w)
+		} else {
+			err = json.NewEncoder(w).Encode(s.Gateway.Table().Entries())
+		}
+		if err != nil {
+			s.Log.Debug("route table not sent", "err", err)
+		}
+	})
+	mux.HandleFunc("POST /v1/send", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		out, err := s.Submit(r.Context(), Submission{From: q.Get("from"), To: q["to"], Subject: q.Get("subject"), Notify: q.Get("notify")}, io.LimitReader(r.Body, maxSubmit))
+		answer(w, out, err)
+	})
+	get(mux, "/v1/trace", func(r *http.Request) (any, error) { return s.Tracking.Trace(r.Context(), r.URL.Query().Get("key")) })
+	s.directoryRoutes(mux)
+	s.quarantineRoutes(mux)
+	return mux
+}
+
+// Public serves health, metrics and the status page: for the TCP address.
+func (s *Service) Public() http.Handler {
+	mux := http.NewServeMux()
+	s.public(mux)
+	mux.HandleFunc("GET /{$}", s.page)
+	return secure(mux)
+}
+
+// secure answers only to names that a browser on this host would use on purpose (DNS rebinding), and lets no other
+// site frame or read the page.
+func secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Service) public(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, map[string]string{"status": "ok"}, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		checks := s.Ready(r.Context())
+		status := http.StatusOK
+		for _, c := range checks {
+			if !c.OK {
+				status = http.StatusServiceUnavailable
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		if err := json.NewEncoder(w).Encode(checks); err != nil {
+			s.Log.Debug("readiness not sent", "err", err)
+		}
+	})
+	mux.HandleFunc("GET /metrics", s.metrics)
+}
+
+func get(mux *http.ServeMux, path string, do func(*http.Request) (any, error)) {
+	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+		v, err := do(r)
+		answer(w, v, err)
+	})
+}
+
+func post[T any](mux *http.ServeMux, path string, do func(*http.Request, T) (any, error)) {
+	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+		var req T
+		dec := json.NewDecoder(io.LimitReader(r.Body, 16<<20))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&req); err != nil && err != io.EOF {
+			answer(w, nil, bad(err))
+			return
+		}
+		v, err := do(r, req)
+		answer(w, v, err)
+	})
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		e := asError(err)
+		w.WriteHeader(e.Status)
+		v = e
+	}
+	// The caller may have gone away; there is nobody left to tell.
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func pageSize(r *http.Request) int {
+	n, err := strconv.Atoi(r.URL.Query().Get("limit"))
+	if err != nil || n <= 0 || n > 1000 {
+		return 1000
+	}
+	return n
+}
+
+// filterFrom reads a queue filter from a query; filterTo writes it.
+func filterFrom(q url.Values) (f queue.Filter, err error) {
+	for _, id := range q["id"] {
+		n, err := queue.ParseID(id)
+		if err != nil {
+			return f, err
+		}
+		f.IDs = append(f.IDs, n)
+	}
+	f.Connector, f.Host, f.From, f.To, f.Message = q.Get("connector"), q.Get("dest"), q.Get("from"), q.Get("to"), q.Get("message")
+	f.State, f.Class = queue.State(q.Get("state")), mail.Class(q.Get("class"))
+	var errs []error
+	dur := func(key string, into *time.Duration) {
+		if v := q.Get(key); v != "" {
+			d, err := time.ParseDuration(v)
+			errs = append(errs, err)
+			*into = d
+		}
+	}
+	dur("older", &f.Older)
+	dur("newer", &f.Newer)
+	if v := q.Get("larger"); v != "" {
+		f.Larger, err = strconv.ParseInt(v, 10, 64)
+		errs = append(errs, err)
+	}
+	return f, errors.Join(errs...)
+}
+
+func filterTo(f queue.Filter) url.Values {
+	q := url.Values{}
+	set := func(k, v string) {
+		if v != "" {
+			q.Set(k, v)
+		}
+	}
+	for _, id := range f.IDs {
+		q.Add("id", id.String())
+	}
+	set("connector", f.Connector)
+	set("dest", f.Host)
+	set("from", f.From)
+	set("to", f.To)
+	set("message", f.Message)
+	set("state", string(f.State))
+	set("class", string(f.Class))
+	if f.Older > 0 {
+		set("older", f.Older.String())
+	}
+	if f.Newer > 0 {
+		set("newer", f.Newer.String())
+	}
+	if f.Larger > 0 {
+		set("larger", strconv.FormatInt(f.Larger, 10))
+	}
+	return q
+}
+
+// Check is one line of /readyz.
+type Check struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	Text string `json:"text,omitempty"`
+}
+
+// Checker is a connector that knows whether it could work (a drop folder reachable, a listener bound).
+type Checker interface {
+	Check(ctx context.Context) error
+}
+
+// Ready tests what the gateway needs: the store takes writes, drops are there, every connector with address spaces can
+// be used.
+func (s *Service) Ready(ctx context.Context) []Check {
+	var out []Check
+	add := func(name string, err error) {
+		c := Check{Name: name, OK: err == nil}
+		if err != nil {
+			c.Text = err.Error()
+		}
+		out = append(out, c)
+	}
+	add("queue", s.probeStore(ctx))
+	for _, m := range s.Members {
+		if c, ok := m.Connector.(Checker); ok {
+			add("connector "+m.Connector.Name(), c.Check(ctx))
+		}
+	}
+	return out
+}
+
+// probeStore stages and discards a body: the write path without a message.
+func (s *Service) probeStore(ctx context.Context) error {
+	st, err := s.Store.Stage(ctx, strings.NewReader("probe"), 16)
+	if err != nil {
+		return err
+	}
+	return st.Discard()
+}

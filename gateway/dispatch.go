@@ -1,0 +1,208 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"backbone/queue"
+)
+
+// dispatcher hands due transfers to a fixed number of workers. It is the one owner of all goroutines that deliver.
+type dispatcher struct {
+	g    *Gateway
+	jobs chan job
+	mu   sync.Mutex
+	busy map[queue.Dest]int
+	n    int // running over all destinations
+	turn int // where the round over the destinations begins
+}
+
+// job is one leased item. Probe is set when it finds out whether a link that was down is up again.
+type job struct {
+	lease queue.Lease
+	probe bool
+}
+
+// Run delivers until ctx ends, then waits for the attempts under way. It returns nil after a clean stop, or the
+// store's error when the queue can't be read any more.
+func (g *Gateway) Run(ctx context.Context) error {
+	d := &dispatcher{g: g, jobs: make(chan job, g.o.Workers), busy: map[queue.Dest]int{}}
+	var wg sync.WaitGroup
+	for range g.o.Workers {
+		wg.Go(func() {
+			for j := range d.jobs {
+				g.attempt(ctx, j)
+				d.done(j)
+			}
+		})
+	}
+	sweep := make(chan struct{})
+	go func() {
+		defer close(sweep)
+		g.sweep(ctx)
+	}()
+	err := d.loop(ctx)
+	close(d.jobs)
+	wg.Wait()
+	<-sweep
+	return err
+}
+
+func (d *dispatcher) loop(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		wake := d.g.o.Store.Wake()
+		next, more, err := d.pass(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, queue.ErrClosed):
+			return err
+		case err != nil:
+			d.g.log.Error("queue can't be read, trying again", "err", err)
+			next = time.Now().Add(10 * time.Second)
+		case more:
+			continue
+		}
+		if !timer.Stop() {
+			select {
+			case <-timer.C:
+			default:
+			}
+		}
+		if !next.IsZero() {
+			timer.Reset(max(time.Until(next), 0))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-wake:
+		case <-d.g.kick:
+		case <-timer.C:
+		}
+	}
+}
+
+// pass leases what can be tried now. more tells that another pass at once would find work; next is when the next one is due.
+func (d *dispatcher) pass(ctx context.Context) (next time.Time, more bool, err error) {
+	g, now := d.g, time.Now()
+	probes, next := g.links.probe(now)
+	for _, dest := range probes {
+		ls, err := g.o.Store.LeaseWaiting(ctx, dest, g.owner, 0, 1, g.o.LeaseFor)
+		if err != nil {
+			g.links.aborted(dest)
+			return next, false, err
+		}
+		if len(ls) == 0 {
+			g.links.idle(dest)
+			continue
+		}
+		d.start(job{ls[0], true})
+	}
+	for dest, after := range g.links.draining() {
+		got, err := d.drain(ctx, dest, after, now)
+		if err != nil {
+			return next, false, err
+		}
+		more = more || got
+	}
+	dests, due := g.o.Store.Due(now, 1000)
+	if !due.IsZero() && (next.IsZero() || due.Before(next)) {
+		next = due
+	}
+	for i := range dests {
+		dest := dests[(i+d.turn)%len(dests)]
+		n := d.slots(dest)
+		if n == 0 {
+			continue
+		}
+		ls, err := g.o.Store.Lease(ctx, dest, g.owner, n, g.o.LeaseFor)
+		if err != nil {
+			return next, false, err
+		}
+		for _, l := range ls {
+			d.start(job{l, false})
+		}
+		more = more || len(ls) > 0
+	}
+	d.turn++
+	return next, more && d.free() > 0, nil
+}
+
+// drain fetches what waited for a link that has recovered, whether its time has come or not: it was only waiting for
+// this. What waits for a reason of its own (a refusal by the peer, a deferred delivery time) is left alone.
+func (d *dispatcher) drain(ctx context.Context, dest queue.Dest, after queue.ID, now time.Time) (bool, error) {
+	n := d.slots(dest)
+	if n == 0 {
+		return false, nil
+	}
+	ls, err := d.g.o.Store.LeaseWaiting(ctx, dest, d.g.owner, after, n, d.g.o.LeaseFor)
+	if err != nil {
+		return false, err
+	}
+	if len(ls) == 0 {
+		d.g.links.drained(dest, 0, true)
+		return false, nil
+	}
+	var back []queue.Lease
+	for _, l := range ls {
+		if waitsForLink(&l.Item, now) {
+			d.start(job{l, false})
+		} else {
+			back = append(back, l)
+		}
+	}
+	if len(back) > 0 {
+		if err := d.g.o.Store.Return(ctx, back); err != nil {
+			return false, err
+		}
+	}
+	d.g.links.drained(dest, ls[len(ls)-1].ID, false)
+	return true, nil
+}
+
+// waitsForLink tells an item whose next attempt is late only because its link was down.
+func waitsForLink(it *queue.Item, now time.Time) bool {
+	if it.Envelope.NotBefore.After(now) {
+		return false
+	}
+	return it.Last == nil || it.Last.Scope == scopeLink || !it.Next.After(now)
+}
+
+// slots is how many more transfers to dest may start now.
+func (d *dispatcher) slots(dest queue.Dest) int {
+	window := 10
+	if m, ok := d.g.members[dest.Connector]; ok {
+		window = m.Parallel
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return max(min(window-d.busy[dest], d.g.o.Workers-d.n), 0)
+}
+
+func (d *dispatcher) free() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.g.o.Workers - d.n
+}
+
+func (d *dispatcher) start(j job) {
+	d.mu.Lock()
+	d.busy[j.lease.Dest]++
+	d.n++
+	d.mu.Unlock()
+	d.jobs <- j
+}
+
+func (d *dispatcher) done(j job) {
+	d.mu.Lock()
+	d.n--
+	if d.busy[j.lease.Dest]--; d.busy[j.lease.Dest] == 0 {
+		delete(d.busy, j.lease.Dest)
+	}
+	d.mu.Unlock()
+	d.g.wake()
+}

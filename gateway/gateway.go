@@ -1,0 +1,186 @@
+// Package gateway is the message's way through a site: accept, resolve, route, enqueue; then dispatch, outcome, report.
+//
+// It owns every decision about a message between a source's Accept and the last recipient's final outcome, and the
+// state of each link. It never names a concrete connector or store: it is handed them through the contracts in
+// packages connectors and queue. It never loses a message that Accept answered with nil: what fails for good is
+// reported to its originator, what fails for now waits, and what nobody foresaw is held for an operator.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"backbone/connectors"
+	"backbone/gateway/directory"
+	"backbone/gateway/mail"
+	"backbone/gateway/routing"
+	"backbone/gateway/tracking"
+	"backbone/queue"
+)
+
+// Member is a connector with what its configuration says about it as a link.
+type Member struct {
+	connectors.Connector
+	connectors.Common
+}
+
+// Options are what a gateway is made of. All fields but Log and Rand must be set.
+type Options struct {
+	Site      connectors.Site
+	Store     queue.Store
+	Directory *directory.Directory
+	Tracking  *tracking.Log
+	Members   []Member
+	Policy    queue.Policy
+	// MaxSize in octets, MaxRecipients of one message, MaxHops between gateways, Poison: identical unexpected failures
+	// after which a transfer is held.
+	MaxSize       int64
+	MaxRecipients int
+	MaxHops       int
+	Poison        int
+	// OpenRetries is how often a next hop may fail to open before its connector is given up for the mail that
+	// waited through all of them (KB Q157630).
+	OpenRetries int
+	Selection   routing.Options
+	ReplyRoutes time.Duration // 0: none are learned or used
+	Workers     int           // transfers at once
+	LeaseFor    time.Duration // longest attempt
+	Log         *slog.Logger
+	Rand        *rand.Rand // jitter and identifiers' salt; nil: seeded at random
+}
+
+// Gateway is one site's message transfer agent. It implements connectors.Acceptor.
+type Gateway struct {
+	o       Options
+	members map[string]Member
+	table   atomic.Pointer[routing.Table]
+	links   *links
+	owner   string
+	log     *slog.Logger
+	kick    chan struct{}
+	sweeps  chan queue.Dest
+
+	randMu sync.Mutex
+	rand   *rand.Rand
+}
+
+// New puts a gateway together. Nothing moves before Run.
+func New(o Options) (*Gateway, error) {
+	if o.Store == nil || o.Directory == nil || o.Tracking == nil {
+		return nil, errors.New("gateway: store, directory and tracking log are all needed")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Rand == nil {
+		o.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	g := &Gateway{
+		o: o, members: map[string]Member{}, links: newLinks(), log: o.Log,
+		owner: fmt.Sprintf("%s/%08x", o.Site.Name, o.Rand.Uint32()), kick: make(chan struct{}, 1),
+		sweeps: make(chan queue.Dest, 1024), rand: o.Rand,
+	}
+	for _, m := range o.Members {
+		if m.Connector == nil {
+			return nil, errors.New("gateway: a member without a connector")
+		}
+		name := m.Connector.Name()
+		if _, twice := g.members[name]; twice {
+			return nil, fmt.Errorf("gateway: two connectors are named %q", name)
+		}
+		if m.Parallel <= 0 {
+			m.Parallel = 10
+		}
+		g.members[name] = m
+	}
+	g.Recalculate()
+	return g, nil
+}
+
+// Site is this site's identity.
+func (g *Gateway) Site() connectors.Site { return g.o.Site }
+
+// Recalculate rebuilds the routing table from the connectors' address spaces, as Exchange's routing calculation did
+// (KB Q149121). Call it after spaces that the directory holds have changed.
+func (g *Gateway) Recalculate() {
+	var entries []routing.Entry
+	for _, m := range g.o.Members {
+		for _, s := range m.Connector.Spaces() {
+			entries = append(entries, routing.Entry{Connector: m.Connector.Name(), Space: s, Local: true})
+		}
+	}
+	g.table.Store(routing.NewTable(entries))
+	g.wake()
+}
+
+// Table is the routing table in force.
+func (g *Gateway) Table() *routing.Table { return g.table.Load() }
+
+// wake makes the dispatcher look at the queue again.
+func (g *Gateway) wake() {
+	select {
+	case g.kick <- struct{}{}:
+	default:
+	}
+}
+
+const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+// newID is a message identifier: the site's name (cut to 11), the time in milliseconds and 50 random bits, at most 32
+// printable characters so that it fits an MTSIdentifier's local part (X.411 8.2.1.1.1.1).
+func (g *Gateway) newID(now time.Time) string {
+	site := g.o.Site.Name
+	if len(site) > 11 {
+		site = site[:11]
+	}
+	g.randMu.Lock()
+	r := g.rand.Uint64()
+	g.randMu.Unlock()
+	ms := uint64(now.UnixMilli())
+	var b [20]byte
+	for i := 9; i >= 0; i-- {
+		b[i] = crockford[ms&31]
+		ms >>= 5
+	}
+	for i := 19; i >= 10; i-- {
+		b[i] = crockford[r&31]
+		r >>= 5
+	}
+	return site + "-" + string(b[:])
+}
+
+// track appends to the tracking log. The log is evidence, not the message: when it can't be written the message goes
+// on and the fault is logged.
+func (g *Gateway) track(ctx context.Context, e tracking.Event) {
+	e.Site = g.o.Site.Name
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	if err := g.o.Tracking.Append(ctx, e); err != nil {
+		g.log.Error("tracking log not written", "id", e.ID, "event", e.Type, "err", err)
+	}
+}
+
+func event(typ tracking.Type, env *mail.Envelope) tracking.Event {
+	return tracking.Event{Type: typ, ID: env.ID, MessageID: env.MessageID, Originator: env.Originator.String(), Subject: env.Subject}
+}
+
+func addresses(rs []mail.Recipient) []string {
+	out := make([]string, len(rs))
+	for i, r := range rs {
+		out[i] = r.Address.String()
+	}
+	return out
+}
+
+func (g *Gateway) isOurDomain(d string) bool {
+	return slices.ContainsFunc(g.o.Site.Domains, func(own string) bool { return strings.EqualFold(own, d) })
+}

@@ -1,0 +1,202 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+
+	"backbone/gateway/mail"
+	"backbone/gateway/routing"
+	"backbone/queue"
+)
+
+// links remembers which next hops can't be opened. It is memory only: after a restart every link is tried afresh.
+type links struct {
+	mu sync.Mutex
+	m  map[queue.Dest]*link
+}
+
+// link is one next hop that failed to open, until it opens again.
+type link struct {
+	since    time.Time // first failure in a row
+	until    time.Time // no attempt before this
+	failures int       // opens that failed in a row
+	last     *mail.Failure
+	probing  bool // one attempt is under way to find out
+	// draining: the link is up again and what waited for it is being fetched, up to cursor so far.
+	draining bool
+	cursor   queue.ID
+}
+
+// LinkStatus is a link that is not up, for operators.
+type LinkStatus struct {
+	Dest     queue.Dest    `json:"dest"`
+	Since    time.Time     `json:"since"`
+	Until    time.Time     `json:"until"`
+	Failures int           `json:"failures"`
+	Last     *mail.Failure `json:"last"`
+}
+
+func newLinks() *links { return &links{m: map[queue.Dest]*link{}} }
+
+// failed counts one failed open and returns true when the link was up before.
+func (l *links) failed(d queue.Dest, f *mail.Failure, now, until time.Time) (first bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.m[d]
+	if k == nil || k.draining {
+		k = &link{since: now}
+		l.m[d] = k
+		first = true
+	}
+	if now.Before(k.until) && !k.probing {
+		return false // another transfer that was already under way when the link went down: the same failure, counted once
+	}
+	k.failures++
+	k.until, k.last, k.probing = until, f, false
+	return first
+}
+
+// opened clears a link's failures and tells whether it had been down: then what waited for it must be fetched.
+func (l *links) opened(d queue.Dest) (recovered bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.m[d]
+	if k == nil || k.draining {
+		return false
+	}
+	l.m[d] = &link{draining: true}
+	return true
+}
+
+// down returns the link's state when it may not be tried at now.
+func (l *links) down(d queue.Dest, now time.Time) (since, until time.Time, failures int, last *mail.Failure, down bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.m[d]
+	if k == nil || k.draining {
+		return
+	}
+	return k.since, k.until, k.failures, k.last, true
+}
+
+// probe returns the links that are down and due to be tried, and marks them as being probed; next is when the next
+// one will be due.
+func (l *links) probe(now time.Time) (due []queue.Dest, next time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for d, k := range l.m {
+		if k.draining || k.probing {
+			continue
+		}
+		if !k.until.After(now) {
+			k.probing = true
+			due = append(due, d)
+		} else if next.IsZero() || k.until.Before(next) {
+			next = k.until
+		}
+	}
+	return due, next
+}
+
+// idle ends a probe that found nothing to send: the link is forgotten, the next message will try it.
+func (l *links) idle(d queue.Dest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k := l.m[d]; k != nil && k.probing {
+		delete(l.m, d)
+	}
+}
+
+// aborted ends a probe that told nothing about the link (shutdown, the entry was gone).
+func (l *links) aborted(d queue.Dest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k := l.m[d]; k != nil {
+		k.probing = false
+	}
+}
+
+// draining lists the recovered links whose waiting mail is still being fetched, with how far it has got.
+func (l *links) draining() map[queue.Dest]queue.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out map[queue.Dest]queue.ID
+	for d, k := range l.m {
+		if k.draining {
+			if out == nil {
+				out = map[queue.Dest]queue.ID{}
+			}
+			out[d] = k.cursor
+		}
+	}
+	return out
+}
+
+// drained moves the drain on to id; done ends it.
+func (l *links) drained(d queue.Dest, id queue.ID, done bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.m[d]
+	if k == nil || !k.draining {
+		return
+	}
+	if done {
+		delete(l.m, d)
+		return
+	}
+	k.cursor = id
+}
+
+// retryNow makes every link that is down due now: an operator said that the trouble is over.
+func (l *links) retryNow(match func(queue.Dest) bool, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for d, k := range l.m {
+		if !k.draining && match(d) {
+			k.until = now
+		}
+	}
+}
+
+// resume fetches what waited behind a suspension, as after a recovery, unless the link itself is down.
+func (l *links) resume(d queue.Dest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.m[d] == nil {
+		l.m[d] = &link{draining: true}
+	}
+}
+
+// status lists the links that are down.
+func (l *links) status() []LinkStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []LinkStatus
+	for d, k := range l.m {
+		if !k.draining {
+			out = append(out, LinkStatus{Dest: d, Since: k.since, Until: k.until, Failures: k.failures, Last: k.last})
+		}
+	}
+	return out
+}
+
+// Links lists the next hops that can't be opened at present.
+func (g *Gateway) Links() []LinkStatus { return g.links.status() }
+
+// linkState is what routing asks of a connector's next hop.
+func (g *Gateway) linkState(connector, host string, now time.Time) routing.LinkState {
+	d := queue.Dest{Connector: connector, Host: host}
+	for _, s := range g.o.Store.Suspensions() {
+		if s.Dest.Connector == connector && (s.Dest.Host == "" || s.Dest.Host == host) && (s.Until.IsZero() || s.Until.After(now)) {
+			return routing.LinkState{State: routing.Suspended, Until: s.Until, Why: s.Reason, By: s.By}
+		}
+	}
+	if since, until, n, last, down := g.links.down(d, now); down {
+		why := ""
+		if last != nil {
+			why = last.Error()
+		}
+		return routing.LinkState{State: routing.OpenRetry, Since: since, Until: until, Failures: n, Why: why}
+	}
+	return routing.LinkState{State: routing.Up}
+}
