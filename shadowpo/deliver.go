@@ -36,9 +36,10 @@ type Delivery struct {
 }
 
 // Deliver puts a file into the deliver folder. Nil means that it is there, whole, and will be there after a power
-// failure (if not by itself, then when the drop is opened again), and that this key will never be there again. An error is a classified *mail.Failure, or what Write returned; the key may be delivered
-// again then, also when it had been delivered after all. ctx ends the wait for others, not the step that is being
-// taken.
+// failure (if not by itself, then when the drop is opened again), and that this key will never be there again.
+//
+// An error is a classified *mail.Failure, or what Write returned; the key may be delivered again then, also when it
+// had been delivered after all. ctx ends the wait for others, not the step that is being taken.
 func (d *Drop) Deliver(ctx context.Context, o Outbound) (Delivery, error) {
 	if err := checkKey(o.Key); err != nil {
 		return Delivery{}, err

@@ -32,6 +32,7 @@ type watch struct {
 	leave  map[string]fs.FileInfo // odd entries that could not even be put aside, reported once
 	open   []*claim               // claimed and not finished
 	dirty  bool                   // removals in submit are not synced
+	looked time.Duration          // how long the last look at submit took
 	state  string                 // last reported trouble
 }
 
@@ -44,7 +45,6 @@ func (d *Drop) Watch(ctx context.Context, h Handler) error {
 	defer n.close()
 	defer w.close()
 	for ctx.Err() == nil {
-		began := time.Now()
 		next, err := w.cycle(ctx)
 		w.report(err)
 		if err != nil {
@@ -56,7 +56,7 @@ func (d *Drop) Watch(ctx context.Context, h Handler) error {
 			n.watch(t.dir + "/" + submitDir)
 		}
 		// A busy folder must not be read without end: rest for as long as the look took.
-		rest := max(20*time.Millisecond, time.Since(began))
+		rest := max(20*time.Millisecond, w.looked)
 		poll := time.Until(next)
 		if limit := d.opt.Poll; poll > limit || next.IsZero() {
 			poll = limit
@@ -131,7 +131,9 @@ func (w *watch) cycle(ctx context.Context) (next time.Time, err error) {
 			next = earlier(next, c.next)
 		}
 	}()
-	f, err := w.scan(time.Now())
+	began := time.Now()
+	f, err := w.scan(began)
+	w.looked = time.Since(began)
 	if err != nil {
 		return next, err
 	}
