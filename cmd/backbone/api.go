@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"backbone/gateway/config"
+	"backbone/gateway/control"
+)
+
+// findConfig is the configuration that a command works on: the flag, the environment, the usual places.
+func (a *app) findConfig() string {
+	if a.configPath != "" {
+		return a.configPath
+	}
+	if p := os.Getenv("BACKBONE_CONFIG"); p != "" {
+		return p
+	}
+	for _, p := range []string{"backbone.toml", "/etc/backbone/backbone.toml"} {
+		if _, err := os.Stat(p); err == nil {
+			return p
+		}
+	}
+	return ""
+}
+
+// load reads the configuration; without one, the embedded default.
+func (a *app) load() (*config.Config, error) {
+	if p := a.findConfig(); p != "" {
+		return config.Load(p, kinds)
+	}
+	p := filepath.Join(embeddedDir, "backbone.toml")
+	if _, err := os.Stat(p); err != nil {
+		return nil, fmt.Errorf("no configuration found: say which with --config, or make one with `backbone init DIR`")
+	}
+	return config.Load(p, kinds)
+}
+
+// client is the API of the daemon, or with --offline of the store's own files. close ends it.
+func (a *app) client() (c *control.Client, close func() error, err error) {
+	none := func() error { return nil }
+	if a.offline {
+		cfg, err := a.load()
+		if err != nil {
+			return nil, nil, err
+		}
+		s, err := openSite(cfg, slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn})), false)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w; is the daemon running? then leave --offline away", err)
+		}
+		c, stop := control.Local(s.service)
+		return c, func() error { return errors.Join(stop(), s.close()) }, nil
+	}
+	if a.findConfig() == "" {
+		if p, ok := demoSocket(); ok {
+			return control.Dial(p), none, nil
+		}
+	}
+	cfg, err := a.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	return control.Dial(cfg.Control.Socket), none, nil
+}
+
+// with runs do with a client and closes it.
+func (a *app) with(do func(*control.Client) error) error {
+	c, stop, err := a.client()
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(c), stop())
+}
+
+// me is who an audit line names.
+func me() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
+}
+
+// printJSON writes one object on one line.
+func (a *app) printJSON(v any) error { return json.NewEncoder(a.out).Encode(v) }
+
+// table is an aligned table on stdout.
+func (a *app) table(head ...string) *table {
+	t := &table{w: tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)}
+	t.row(head...)
+	return t
+}
+
+type table struct {
+	w    *tabwriter.Writer
+	rows int
+}
+
+func (t *table) row(cells ...string) {
+	for i, c := range cells {
+		if i > 0 {
+			io.WriteString(t.w, "\t") //nolint:errcheck // tabwriter keeps the error for Flush
+		}
+		io.WriteString(t.w, printable(c)) //nolint:errcheck // as above
+	}
+	io.WriteString(t.w, "\n") //nolint:errcheck // as above
+	t.rows++
+}
+
+func (t *table) flush() error { return t.w.Flush() }
+
+// printable makes text from a stranger harmless on a terminal: no control characters, no bidirectional overrides.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r < 0x20, r >= 0x7f && r < 0xa0, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x200e, r == 0x200f:
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
+// changed prints what a changing verb did.
+func (a *app) changed(verb string, c control.Changed, what string) error {
+	if a.json {
+		if err := a.printJSON(c); err != nil {
+			return err
+		}
+	} else {
+		form := "%s: %d %s\n"
+		if c.DryRun {
+			form = "%s would change: %d %s\n"
+		}
+		if _, err := fmt.Fprintf(a.out, form, verb, c.Changed, what); err != nil {
+			return err
+		}
+	}
+	if c.Changed == 0 {
+		return errNothing
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+// Command backbone is the gateway and everything an operator does with it. It holds no logic of its own: each command
+// parses its arguments, calls the control API or starts the site, and prints.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"backbone/gateway/config"
+	"backbone/gateway/control"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes, the same for every command (see the operator's guide).
+const (
+	exitDone     = 0
+	exitError    = 1
+	exitNothing  = 2 // nothing matched
+	exitPartly   = 3
+	exitNoDaemon = 4
+	exitConfig   = 78 // EX_CONFIG: the configuration is wrong
+)
+
+// version is set by the release build.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the whole program with its edges handed in, so that tests run the real thing.
+func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
+	a := &app{in: in, out: out, err: errw}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errw)
+	err := root.ExecuteContext(ctx)
+	return a.exit(err)
+}
+
+// app is what the commands share.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+
+	configPath string
+	json       bool
+	offline    bool
+}
+
+// errNothing ends a command with exit code 2.
+var errNothing = errors.New("nothing matched")
+
+// partly ends a command with exit code 3.
+type partly struct{ text string }
+
+func (p partly) Error() string { return p.text }
+
+// exit prints err the one way errors are printed, with what to do next, and gives its code.
+func (a *app) exit(err error) int {
+	var cfg *config.Errors
+	var part partly
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &cfg):
+		for _, e := range cfg.List {
+			fmt.Fprintf(a.err, "backbone: %s\n", e.Error())
+		}
+		return exitConfig
+	case errors.Is(err, errNothing), control.IsNotFound(err):
+		fmt.Fprintf(a.err, "backbone: %v\n", err)
+		return exitNothing
+	case errors.As(err, &part):
+		fmt.Fprintf(a.err, "backbone: %v\n", err)
+		return exitPartly
+	case errors.Is(err, control.ErrNoDaemon):
+		fmt.Fprintf(a.err, "backbone: %v; start it with `backbone serve`, or add --offline to work on the files themselves\n", err)
+		return exitNoDaemon
+	}
+	fmt.Fprintf(a.err, "backbone: %v\n", err)
+	return exitError
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "backbone",
+		Short: "Mail gateway between MS Mail 3.x post offices, X.400, SMTP and other sites",
+		Long: "backbone carries mail between legacy MS Mail 3.x post offices over whatever joins their sites\n" +
+			"(X.400 P1, a direct site link, SMTP), and between them and today's mail.\n\n" +
+			"`backbone demo` shows it at work on this machine.",
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration file (default: $BACKBONE_CONFIG, ./backbone.toml, /etc/backbone/backbone.toml, then the running demo)")
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "machine-readable output: one object, or one object a line for lists")
+	root.PersistentFlags().BoolVar(&a.offline, "offline", false, "without the daemon: open the store's files directly")
+	root.AddCommand(
+		a.serveCommand(), a.demoCommand(), a.initCommand(), a.sendCommand(), a.configCommand(), a.queueCommand(), a.destCommand(), a.connectorCommand(),
+		a.quarantineCommand(), a.routeCommand(), a.directoryCommand(), a.traceCommand(), a.statusCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		_, err := fmt.Fprintf(a.out, "backbone %s\n", version)
+		return err
+	}}
+}

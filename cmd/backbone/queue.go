@@ -1,0 +1,420 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"backbone/connectors"
+	"backbone/gateway/control"
+	"backbone/gateway/mail"
+	"backbone/queue"
+
+	"github.com/spf13/cobra"
+)
+
+// filterFlags is the one filter that every queue verb has.
+type filterFlags struct {
+	ids                                     []string
+	connector, dest, from, to, state, class string
+	older, newer                            string
+	larger                                  int64
+	limit                                   int
+	all                                     bool
+}
+
+func (f *filterFlags) add(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringSliceVar(&f.ids, "id", nil, "queue id (repeatable; ids may also be arguments)")
+	fl.StringVar(&f.connector, "connector", "", "connector name")
+	fl.StringVar(&f.dest, "dest", "", "destination: host or connector:host, * any run, % one character")
+	fl.StringVar(&f.from, "from", "", "originator, TYPE:value or part of it with * and %")
+	fl.StringVar(&f.to, "to", "", "a recipient, likewise")
+	fl.StringVar(&f.state, "state", "", "ready, leased, held or trash")
+	fl.StringVar(&f.older, "older", "", "in the queue for longer than: 90s, 15m, 4h, 7d")
+	fl.StringVar(&f.newer, "newer", "", "in the queue for less than")
+	fl.Int64Var(&f.larger, "larger", 0, "content larger than this many octets")
+	fl.StringVar(&f.class, "class", "", "class of the last failure: transient, permanent, policy, local")
+}
+
+// filter is the queue's filter; args are more ids.
+func (f *filterFlags) filter(args []string) (queue.Filter, error) {
+	out := queue.Filter{Connector: f.connector, Host: f.dest, From: f.from, To: f.to, Larger: f.larger}
+	if c, h, ok := strings.Cut(f.dest, ":"); ok && f.connector == "" {
+		out.Connector, out.Host = c, h
+	}
+	for _, id := range append(append([]string(nil), f.ids...), args...) {
+		n, err := queue.ParseID(id)
+		if err != nil {
+			return out, err
+		}
+		out.IDs = append(out.IDs, n)
+	}
+	switch s := queue.State(f.state); s {
+	case "", queue.Ready, queue.Leased, queue.Held, queue.Trash:
+		out.State = s
+	default:
+		return out, fmt.Errorf("--state %q: write ready, leased, held or trash", f.state)
+	}
+	switch c := mail.Class(f.class); c {
+	case "", mail.Transient, mail.Permanent, mail.Policy, mail.Local:
+		out.Class = c
+	default:
+		return out, fmt.Errorf("--class %q: write transient, permanent, policy or local", f.class)
+	}
+	for _, d := range []struct {
+		text, flag string
+		into       *time.Duration
+	}{{f.older, "older", &out.Older}, {f.newer, "newer", &out.Newer}} {
+		if d.text == "" {
+			continue
+		}
+		var v connectors.Duration
+		if err := v.UnmarshalText([]byte(d.text)); err != nil {
+			return out, fmt.Errorf("--%s: %w", d.flag, err)
+		}
+		*d.into = v.D()
+	}
+	return out, nil
+}
+
+func isZero(f queue.Filter) bool {
+	return len(f.IDs) == 0 && f.Connector == "" && f.Host == "" && f.From == "" && f.To == "" && f.State == "" && f.Older == 0 && f.Newer == 0 && f.Larger == 0 && f.Class == ""
+}
+
+func (a *app) queueCommand() *cobra.Command {
+	c := &cobra.Command{Use: "queue", Short: "See and steer waiting mail"}
+	c.AddCommand(a.queueList(), a.queueShow(), a.queueRaw(), a.queueLog(), a.queueStats(), a.queueWatch())
+	for _, v := range []struct{ name, short string }{
+		{"hold", "Hold entries until they are released"},
+		{"release", "Release held entries; they are tried at once"},
+		{"retry", "Try entries now, whatever they wait for"},
+		{"schedule", "Try entries at a given time"},
+		{"reroute", "Choose the way of entries anew, or send them by a given connector"},
+		{"bounce", "Give entries back to their originators with a non-delivery report"},
+		{"delete", "Move entries to the trash, without any report"},
+		{"restore", "Bring entries back from the trash"},
+		{"purge", "Remove entries from the trash for good"},
+	} {
+		c.AddCommand(a.queueVerb(v.name, v.short))
+	}
+	return c
+}
+
+func (a *app) queueVerb(verb, short string) *cobra.Command {
+	var f filterFlags
+	var req control.ChangeRequest
+	var at string
+	c := &cobra.Command{
+		Use: verb + " [ID...]", Short: short,
+		Long: short + ".\n\nEntries are chosen by id or by filter; set filters must all match. To choose every entry say --all.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if req.Filter, err = f.filter(args); err != nil {
+				return err
+			}
+			if isZero(req.Filter) && !f.all {
+				return fmt.Errorf("which entries? Give ids or a filter, or --all for every entry")
+			}
+			if verb == "schedule" {
+				if req.At, err = parseTime(at); err != nil {
+					return err
+				}
+			}
+			req.By = me()
+			return a.with(func(c *control.Client) error {
+				var out control.Changed
+				if err := c.Post(cmd.Context(), control.Path("v1", "queue", verb), req, &out); err != nil {
+					return err
+				}
+				return a.changed(verb, out, "entries")
+			})
+		},
+	}
+	f.add(c)
+	c.Flags().BoolVar(&f.all, "all", false, "every entry that the other filters leave")
+	c.Flags().BoolVar(&req.DryRun, "dry-run", false, "only count what would change")
+	c.Flags().StringVar(&req.Reason, "reason", "", "why; kept with the entry and on its timeline")
+	switch verb {
+	case "schedule":
+		c.Flags().StringVar(&at, "at", "", "when: 2026-01-31T18:00:00Z, or from now: +2h")
+	case "reroute":
+		c.Flags().StringVar(&req.Connector, "via", "", "send by this connector instead of the best one")
+	}
+	return c
+}
+
+// parseTime reads a moment, or a time from now with "+".
+func parseTime(s string) (time.Time, error) {
+	if rest, ok := strings.CutPrefix(s, "+"); ok {
+		var d connectors.Duration
+		if err := d.UnmarshalText([]byte(rest)); err != nil {
+			return time.Time{}, err
+		}
+		return time.Now().Add(d.D()), nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is not a time: write 2026-01-31T18:00:00Z, 2026-01-31 18:00, or +2h", s)
+}
+
+func (a *app) queueList() *cobra.Command {
+	var f filterFlags
+	c := &cobra.Command{
+		Use: "list", Short: "List waiting mail", Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			flt, err := f.filter(args)
+			if err != nil {
+				return err
+			}
+			return a.with(func(c *control.Client) error { return a.listQueue(cmd.Context(), c, flt, f.limit) })
+		},
+	}
+	f.add(c)
+	c.Flags().IntVar(&f.limit, "limit", 0, "at most this many entries (0: all)")
+	return c
+}
+
+func (a *app) listQueue(ctx context.Context, c *control.Client, f queue.Filter, limit int) error {
+	n := 0
+	if a.json {
+		err := c.Queue(ctx, f, limit, func(it queue.Item) error { n++; return a.printJSON(it) })
+		if err == nil && n == 0 && !isZero(f) {
+			err = errNothing
+		}
+		return err
+	}
+	t := a.table("ID", "AGE", "SIZE", "STATE", "TRIES", "DEST", "FROM", "TO", "LAST")
+	now := time.Now()
+	err := c.Queue(ctx, f, limit, func(it queue.Item) error {
+		t.row(it.ID.String(), age(now.Sub(it.Envelope.Arrived)), size(it.Body.Size), stateText(it, now), fmt.Sprint(it.Attempts), it.Dest.String(),
+			it.Envelope.Originator.String(), recipients(it.Envelope.Recipients), lastText(it))
+		if n++; n%500 == 0 {
+			return t.flush()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		if isZero(f) {
+			_, err := fmt.Fprintln(a.out, "the queue is empty")
+			return err
+		}
+		return errNothing
+	}
+	return t.flush()
+}
+
+func recipients(rs []mail.Recipient) string {
+	if len(rs) == 0 {
+		return ""
+	}
+	s := rs[0].Address.String()
+	if len(rs) > 1 {
+		s += fmt.Sprintf(" +%d", len(rs)-1)
+	}
+	return s
+}
+
+func stateText(it queue.Item, now time.Time) string {
+	switch {
+	case it.State == queue.Ready && it.Next.After(now):
+		return "ready in " + age(it.Next.Sub(now))
+	case it.State == queue.Held && it.Reason != "":
+		return "held: " + cut(it.Reason, 40)
+	}
+	return string(it.State)
+}
+
+func lastText(it queue.Item) string {
+	if it.Last == nil {
+		return ""
+	}
+	t := it.Last.Error()
+	if it.Last.Peer != "" {
+		t = it.Last.Peer
+	}
+	return cut(t, 60)
+}
+
+func cut(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	return string(r[:n-1]) + "…"
+}
+
+// age is a time in its two largest units: 3d4h, 12m5s.
+func age(d time.Duration) string {
+	d = d.Round(time.Second)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+}
+
+func size(n int64) string {
+	switch {
+	case n < 10<<10:
+		return fmt.Sprintf("%dB", n)
+	case n < 10<<20:
+		return fmt.Sprintf("%dK", n>>10)
+	}
+	return fmt.Sprintf("%dM", n>>20)
+}
+
+func (a *app) queueShow() *cobra.Command {
+	return &cobra.Command{Use: "show ID", Short: "Show one entry: envelope, recipients, state, last failure", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return a.with(func(c *control.Client) error {
+			var it queue.Item
+			if err := c.Get(cmd.Context(), control.Path("v1", "queue", args[0]), nil, &it); err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(it)
+			}
+			return a.showItem(it)
+		})
+	}}
+}
+
+func (a *app) showItem(it queue.Item) error {
+	now := time.Now()
+	t := a.table("Entry", it.ID.String())
+	e := it.Envelope
+	line := func(k, v string) {
+		if v != "" {
+			t.row(k, v)
+		}
+	}
+	line("Message", e.ID)
+	line("Message-ID", e.MessageID)
+	line("Kind", string(e.Kind))
+	line("From", strings.TrimSpace(e.Name+" "+e.Originator.String()))
+	for _, r := range e.Recipients {
+		line("To", strings.TrimSpace(r.Name+" "+r.Address.String()))
+	}
+	line("Subject", e.Subject)
+	line("Priority", e.Priority.String())
+	line("Arrived", e.Arrived.Local().Format(time.DateTime)+" ("+age(now.Sub(e.Arrived))+" ago) by "+e.Source.Connector+" from "+e.Source.Peer+" "+e.Source.Detail)
+	line("Content", fmt.Sprintf("%d octets, sha256 %s, %s", it.Body.Size, cut(it.Body.SHA256, 17), it.Body.Where))
+	line("Destination", it.Dest.String())
+	line("State", stateText(it, now))
+	line("Attempts", fmt.Sprint(it.Attempts))
+	if it.State == queue.Ready {
+		line("Next attempt", it.Next.Local().Format(time.DateTime))
+	}
+	line("Expires", it.Expires.Local().Format(time.DateTime))
+	if it.Last != nil {
+		line("Last failure", string(it.Last.Class)+": "+it.Last.Error())
+		line("Peer said", it.Last.Peer)
+	}
+	if it.Unknown {
+		line("Note", "an earlier attempt ended without a known outcome")
+	}
+	line("Reason", it.Reason)
+	line("By", it.By)
+	for _, h := range e.Trace {
+		line("Hop", h.Site+" "+h.Via+" "+h.At.UTC().Format(time.RFC3339))
+	}
+	return t.flush()
+}
+
+func (a *app) queueRaw() *cobra.Command {
+	return &cobra.Command{Use: "raw ID", Short: "Print an entry's content as it is stored", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return a.with(func(c *control.Client) error {
+			return c.Text(cmd.Context(), control.Path("v1", "queue", args[0], "raw"), nil, a.out)
+		})
+	}}
+}
+
+func (a *app) queueLog() *cobra.Command {
+	return &cobra.Command{Use: "log ID", Short: "Print what has happened to an entry", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return a.with(func(c *control.Client) error { return a.trace(cmd.Context(), c, args[0]) })
+	}}
+}
+
+func (a *app) queueStats() *cobra.Command {
+	return &cobra.Command{Use: "stats", Short: "Print the queue's figures", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return a.with(func(c *control.Client) error {
+			var st control.Status
+			if err := c.Get(cmd.Context(), "/v1/status", nil, &st); err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(st.Queue)
+			}
+			t := a.table("FIGURE", "VALUE")
+			q := st.Queue
+			for _, r := range []struct {
+				name string
+				v    any
+			}{{"ready", q.Ready}, {"leased", q.Leased}, {"held", q.Held}, {"trash", q.Trash}, {"destinations", q.Dests}, {"content octets", q.Bytes},
+				{"stored since start", q.Puts}, {"commits", q.Commit}, {"syncs", q.Syncs}, {"index octets", q.IndexBytes}, {"body octets", q.BodyBytes}, {"free octets", q.FreeBytes}} {
+				t.row(r.name, fmt.Sprint(r.v))
+			}
+			return t.flush()
+		})
+	}}
+}
+
+func (a *app) queueWatch() *cobra.Command {
+	var every time.Duration
+	var f filterFlags
+	c := &cobra.Command{Use: "watch", Short: "List waiting mail again and again until Ctrl-C", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		flt, err := f.filter(nil)
+		if err != nil {
+			return err
+		}
+		return a.with(func(c *control.Client) error {
+			return a.repeat(cmd.Context(), every, func() error { return a.listQueue(cmd.Context(), c, flt, 50) })
+		})
+	}}
+	f.add(c)
+	c.Flags().DurationVar(&every, "every", 2*time.Second, "time between listings")
+	return c
+}
+
+// repeat does something until ctx ends, on a cleared screen when stdout is a terminal.
+func (a *app) repeat(ctx context.Context, every time.Duration, do func() error) error {
+	if every < 100*time.Millisecond {
+		return fmt.Errorf("--every: at least 100ms")
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if a.onTerminal() {
+			fmt.Fprint(a.out, "\x1b[H\x1b[2J")
+		}
+		if err := do(); err != nil && err != errNothing {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *app) onTerminal() bool {
+	f, ok := a.out.(*os.File)
+	if !ok {
+		return false
+	}
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}

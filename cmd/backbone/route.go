@@ -1,0 +1,89 @@
+package main
+
+import (
+	"net/url"
+
+	"backbone/gateway"
+	"backbone/gateway/address"
+	"backbone/gateway/control"
+	"backbone/gateway/routing"
+
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) routeCommand() *cobra.Command {
+	c := &cobra.Command{Use: "route", Short: "Explain routes and print the routing table"}
+	explain := &cobra.Command{
+		Use: "explain ADDRESS", Short: "Show where mail for an address goes now, and why each other way lost", Args: cobra.ExactArgs(1),
+		Example: "  backbone route explain MS:NORTHWIND/PO2/MKUMAR\n  backbone route explain mira@northwind.example",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(func(c *control.Client) error {
+				var x gateway.Explanation
+				if err := c.Get(cmd.Context(), "/v1/route", url.Values{"address": args}, &x); err != nil {
+					return err
+				}
+				if a.json {
+					if err := a.printJSON(x); err != nil {
+						return err
+					}
+				} else if err := a.explain(x); err != nil {
+					return err
+				}
+				if x.Dest == "" {
+					return errNothing
+				}
+				return nil
+			})
+		},
+	}
+	var gwart bool
+	table := &cobra.Command{Use: "table", Short: "Print the routing table", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return a.with(func(c *control.Client) error {
+			if gwart {
+				return c.Text(cmd.Context(), "/v1/route/table", url.Values{"format": {"gwart"}}, a.out)
+			}
+			var es []routing.Entry
+			if err := c.Get(cmd.Context(), "/v1/route/table", nil, &es); err != nil {
+				return err
+			}
+			t := a.table("TYPE", "PATTERN", "COST", "CONNECTOR", "SCOPE", "ORIGIN")
+			for _, e := range es {
+				if a.json {
+					if err := a.printJSON(e); err != nil {
+						return err
+					}
+					continue
+				}
+				t.row(string(e.Space.Type), e.Space.Pattern, fmt.Sprint(e.Space.Cost), e.Connector, e.Space.Scope, e.Space.Origin)
+			}
+			if a.json {
+				return nil
+			}
+			return t.flush()
+		})
+	}}
+	table.Flags().BoolVar(&gwart, "gwart", false, "in the text form of Exchange's GWART0.MTA")
+	c.AddCommand(explain, table)
+	return c
+}
+
+func (a *app) explain(x gateway.Explanation) error {
+	p := func(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
+	p("%s\n", printable(x.Asked.String()))
+	if x.Resolved != x.Asked {
+		p("  is %s %s\n", printable(x.Resolved.String()), printable(x.Name))
+	}
+	if x.Why != "" {
+		p("  can't be resolved: %s\n", printable(x.Why))
+		return nil
+	}
+	if err := x.Decision.Explain(a.out); err != nil {
+		return err
+	}
+	if x.Resolved.Type == address.MS && x.Dest == "" {
+		p("  To open a way, give a connector the address space MS:NET/PO (see `backbone route table`).\n")
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"backbone/gateway/config"
+
+	"github.com/spf13/cobra"
+)
+
+// embeddedDir is where the embedded default site keeps everything, below the working directory.
+const embeddedDir = "backbone-data"
+
+func (a *app) serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "serve", Short: "Run a site until SIGTERM or Ctrl-C, then drain and stop", Args: cobra.NoArgs,
+		Long: "Run a site until SIGTERM or Ctrl-C, then drain and stop.\n\nWithout a configuration it runs an embedded default site below ./" + embeddedDir +
+			": SMTP on 127.0.0.1:2525,\nX.400 on 127.0.0.1:1102, control on 127.0.0.1:8025, one post office NET/PO1.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p := a.findConfig()
+			if p == "" {
+				var err error
+				if p, err = writeSite(embeddedDir, embeddedSite); err != nil {
+					return err
+				}
+				fmt.Fprintf(a.err, "backbone: no configuration found: running the default site; its configuration is %s\n", p)
+			}
+			cfg, err := config.Load(p, kinds)
+			if err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), cfg, nil)
+		},
+	}
+}
+
+func (a *app) serve(ctx context.Context, cfg *config.Config, ready func()) error {
+	log := newLog(cfg.Log, a.err)
+	for _, w := range config.Warnings(cfg) {
+		log.Warn("configuration", "about", w)
+	}
+	s, err := openSite(cfg, log, true)
+	if err != nil {
+		return err
+	}
+	return s.serve(ctx, ready)
+}
+
+func (a *app) initCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "init DIR", Short: "Write a commented configuration and a shadow post office", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			p, err := writeSite(args[0], embeddedSite)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "wrote %s; edit it, then: backbone config check %s && backbone serve --config %s\n", p, p, p)
+			return err
+		},
+	}
+}
+
+// writeSite makes a site's folder: its configuration, if there is none yet, and everything that the configuration
+// refers to. It returns the configuration's path.
+func writeSite(dir string, d siteTemplate) (string, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return "", err
+	}
+	p := filepath.Join(dir, "backbone.toml")
+	if d.File != "" {
+		p = filepath.Join(dir, d.File)
+	}
+	text, err := d.render()
+	if err != nil {
+		return "", err
+	}
+	if err := writeNew(p, text, 0o640); err != nil && !os.IsExist(err) {
+		return "", err
+	}
+	return p, d.prepare(dir)
+}

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"backbone/connectors"
+	"backbone/gateway"
+	"backbone/gateway/config"
+	"backbone/gateway/control"
+	"backbone/gateway/directory"
+	"backbone/gateway/routing"
+	"backbone/gateway/tracking"
+	"backbone/queue"
+	"backbone/queue/boltqueue"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// site is one site, opened: its store, directory, tracking log, connectors and gateway.
+type site struct {
+	cfg     *config.Config
+	log     *slog.Logger
+	store   queue.Store
+	dir     *directory.Directory
+	track   *tracking.Log
+	gw      *gateway.Gateway
+	service *control.Service
+	sources []connectors.Source
+	closers []func() error
+}
+
+// openSite opens everything in the order in which it is needed. On error what was opened is closed again. With
+// connect false the connectors are left out: enough to look at the queue and change it offline.
+func openSite(cfg *config.Config, log *slog.Logger, connect bool) (s *site, err error) {
+	s = &site{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if err := os.MkdirAll(cfg.Site.Data, 0o700); err != nil {
+		return s, fmt.Errorf("site.data: %w", err)
+	}
+	bolt, err := boltqueue.Open(filepath.Join(cfg.Site.Data, "queue"), boltqueue.Options{Reserve: cfg.Queue.Reserve, TrashFor: cfg.Queue.Trash.D(), Log: log})
+	if err != nil {
+		return s, err
+	}
+	s.store = bolt
+	s.closers = append(s.closers, bolt.Close)
+	id := cfg.SiteIdentity()
+	s.dir, err = directory.Open(filepath.Join(cfg.Site.Data, "directory.db"), directory.Options{
+		Site:    directory.Identity{Name: id.Name, Organization: id.Organization, Domains: id.Domains, Partners: id.Partners, MS: id.MS, X400: id.X400},
+		Aliases: cfg.Directory.Aliases, ReplyRoutes: cfg.Routing.ReplyRoutes.D(), KeepTombstones: cfg.Directory.Keep.D(), Log: log,
+	})
+	if err != nil {
+		return s, err
+	}
+	s.closers = append(s.closers, s.dir.Close)
+	s.track, err = tracking.Open(filepath.Join(cfg.Site.Data, "tracking"), tracking.Options{Keep: cfg.Tracking.Keep.D(), Subjects: cfg.Tracking.Subjects, Log: log})
+	if err != nil {
+		return s, err
+	}
+	s.closers = append(s.closers, s.track.Close)
+	var members []gateway.Member
+	if connect {
+		if members, err = s.connect(id); err != nil {
+			return s, err
+		}
+	}
+	members = append(members, gateway.Member{
+		Connector: gateway.NewPostmasterFile(filepath.Join(cfg.Site.Data, "postmaster.mbox")),
+		Common:    connectors.Common{Name: "postmaster", Type: "postmaster", Parallel: 1},
+	})
+	s.gw, err = gateway.New(gateway.Options{
+		Site: id, Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, Policy: cfg.Retry.Policy(),
+		MaxSize: cfg.Limits.MessageSize, MaxRecipients: cfg.Limits.Recipients, MaxHops: cfg.Limits.Hops, Poison: cfg.Limits.Poison,
+		OpenRetries: cfg.Retry.OpenRetries,
+		Selection:   routing.Options{LeastCostOnly: cfg.Routing.LeastCostOnly, FallbackLessSpecific: cfg.Routing.FallbackLessSpecific},
+		ReplyRoutes: cfg.Routing.ReplyRoutes.D(), Workers: cfg.Queue.Workers, LeaseFor: cfg.Queue.Lease.D(), Log: log,
+	})
+	if err != nil {
+		return s, err
+	}
+	s.service = &control.Service{
+		Gateway: s.gw, Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, DeleteGuard: cfg.Directory.DeleteGuard,
+		Version: version, Started: time.Now(), Log: log,
+	}
+	for _, m := range members {
+		if q, ok := m.Connector.(connectors.Quarantine); ok {
+			s.service.Drops = append(s.service.Drops, q)
+		}
+	}
+	return s, nil
+}
+
+// connect opens the connectors, all of one kind at once so that they can share listeners.
+func (s *site) connect(id connectors.Site) ([]gateway.Member, error) {
+	env := connectors.Env{
+		Site: id, Book: s.dir, Log: s.log,
+		Dir: func(name string) (string, error) {
+			p := filepath.Join(s.cfg.Site.Data, "connectors", name)
+			return p, os.MkdirAll(p, 0o700)
+		},
+		Base: s.cfg.Dir(),
+	}
+	var members []gateway.Member
+	for _, k := range kinds {
+		var cfgs []connectors.Config
+		for _, c := range s.cfg.Connectors {
+			if b := c.Base(); b.Type == k.Type && !b.Disabled {
+				cfgs = append(cfgs, c)
+			}
+		}
+		if len(cfgs) == 0 {
+			continue
+		}
+		o, err := k.Open(env, cfgs)
+		if err != nil {
+			return nil, fmt.Errorf("connector type %s: %w", k.Type, err)
+		}
+		if o.Close != nil {
+			s.closers = append(s.closers, o.Close)
+		}
+		for _, c := range o.Connectors {
+			for _, cfg := range cfgs {
+				if cfg.Base().Name == c.Name() {
+					members = append(members, gateway.Member{Connector: c, Common: *cfg.Base()})
+				}
+			}
+		}
+		s.sources = append(s.sources, o.Sources...)
+	}
+	return members, nil
+}
+
+// serve runs the site until ctx ends, then drains: sources stop first, then deliveries, then everything is closed.
+// ready is called once everything listens.
+func (s *site) serve(ctx context.Context, ready func()) error {
+	sock, err := s.listenControl()
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	var tcp net.Listener
+	if s.cfg.Control.Listen != "" {
+		if tcp, err = net.Listen("tcp", s.cfg.Control.Listen); err != nil {
+			return errors.Join(fmt.Errorf("control.listen: %w", err), sock.Close(), s.close())
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return serveHTTP(gctx, sock, s.service.Handler()) })
+	if tcp != nil {
+		g.Go(func() error { return serveHTTP(gctx, tcp, s.service.Public()) })
+	}
+	for _, src := range s.sources {
+		g.Go(func() error {
+			if err := src.Serve(gctx, s.gw); err != nil && gctx.Err() == nil {
+				return fmt.Errorf("connector %s: %w", src.Name(), err)
+			}
+			return nil
+		})
+	}
+	g.Go(func() error { return s.gw.Run(gctx) })
+	s.log.Info("site is up", "site", s.cfg.Site.Name, "control", s.cfg.Control.Socket, "listen", s.cfg.Control.Listen, "connectors", len(s.sources))
+	if ready != nil {
+		ready()
+	}
+	err = g.Wait()
+	s.log.Info("site is down", "site", s.cfg.Site.Name)
+	return errors.Join(err, s.close())
+}
+
+// listenControl opens the control socket, readable by its owner only. A left-over socket of a dead daemon is removed;
+// that of a living one is not: the store's own lock has made sure by now that there is none.
+func (s *site) listenControl() (net.Listener, error) {
+	p := s.cfg.Control.Socket
+	if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("control.socket: %w", err)
+	}
+	l, err := net.Listen("unix", p)
+	if err != nil {
+		return nil, fmt.Errorf("control.socket: %w", err)
+	}
+	if err := os.Chmod(p, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("control.socket: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// serveHTTP serves until ctx ends, then gives running calls a little time.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if err := srv.Shutdown(end); err != nil {
+			stopped <- srv.Close()
+			return
+		}
+		stopped <- nil
+	}()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
+
+// close closes in reverse order.
+func (s *site) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+// newLog is the daemon's own log.
+func newLog(cfg config.Log, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
