@@ -1,11 +1,15 @@
 package shadowpo
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
+
+	"backbone/gateway/mail"
 )
 
 func TestSideFilesSurviveBothWays(t *testing.T) {
@@ -98,6 +102,72 @@ func FuzzSentinel(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		if id, err := parseSentinel(in); err == nil && (id.instance == "" || strings.Count(id.postOffice, "/") != 1) {
 			t.Fatalf("%q taken as %+v", in, id)
+		}
+	})
+}
+
+func TestSideFileTravelsWithItsMessage(t *testing.T) {
+	m := newModel()
+	good := Side{{SideID, "M1"}, {SideHop, "NORTHWIND/PO3"}, {SideHop, "SITEA"}}
+	b, err := good.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write(submitDir, "A.X", string(b))
+	m.write(submitDir, "A.MSG", message("a"))
+	m.write(submitDir, "b.x", string(b))
+	m.write(submitDir, "b.msg", message("b"))
+	m.write(submitDir, "SEVERAL.X", string(b))
+	m.write(submitDir, "SEVERAL.MSG", message("c")+message("d"))
+	m.write(submitDir, "BROKEN.X", "not a side file")
+	m.write(submitDir, "BROKEN.MSG", message("e"))
+	wrong, err := Side{{SideHash, strings.Repeat("0", 64)}}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write(submitDir, "WRONG.X", string(wrong))
+	m.write(submitDir, "WRONG.MSG", message("f"))
+	m.write(submitDir, "HUGE.X", sideHead+"\n"+strings.Repeat("cc="+strings.Repeat("x", 4000)+"\n", 100))
+	m.write(submitDir, "HUGE.MSG", message("g"))
+	inModel(t, m, Options{Stable: -1, Parallel: 1}, func(t *testing.T, d *Drop) {
+		sides, notes := map[string]Side{}, map[string][]mail.Note{}
+		stop := watching(t, d, func(_ context.Context, in *Inbound) error {
+			sides[in.Message.Subject], notes[in.Message.Subject] = in.Side, in.Notes
+			return nil
+		})
+		m.pause(time.Second)
+		stop()
+		for subject, want := range map[string]Side{"a": good, "b": good, "c": nil, "d": nil, "e": nil, "f": nil, "g": nil} {
+			if got, ok := sides[subject]; !ok || !slices.Equal(got, want) {
+				t.Errorf("%s: got %v", subject, got)
+			}
+			if lost := strings.Contains("cefg", subject); (len(notes[subject]) == 1) != lost {
+				t.Errorf("%s: notes %v", subject, notes[subject])
+			}
+		}
+		if left := sortedNames(m.folders[submitDir]); len(left) != 0 {
+			t.Errorf("left %v", left)
+		}
+		got, err := d.Deliver(context.Background(), Outbound{Key: "k", Write: content(message("out")), Side: good})
+		if err != nil {
+			t.Fatal(err)
+		}
+		side, err := readSide(m.Folder(deliverDir), withExt(got.File, extSide))
+		if err != nil || side.Get(SideID) != "M1" || len(side.Get(SideHash)) != 64 || len(side.All(SideHop)) != 2 {
+			t.Errorf("got %v, %v", side, err)
+		}
+		// What we write, another gateway's drop takes.
+		for _, n := range []string{got.File, withExt(got.File, extSide)} {
+			m.write(submitDir, n, string(m.folders[deliverDir].names[n].data))
+		}
+		stop = watching(t, d, func(_ context.Context, in *Inbound) error {
+			sides[in.Message.Subject], notes[in.Message.Subject] = in.Side, in.Notes
+			return nil
+		})
+		m.pause(time.Second)
+		stop()
+		if sides["out"].Get(SideID) != "M1" || len(notes["out"]) != 0 {
+			t.Errorf("got %v, %v", sides["out"], notes["out"])
 		}
 	})
 }
