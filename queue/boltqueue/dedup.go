@@ -30,8 +30,11 @@ func (x *index) remember(k *dedupKey) error {
 	return b.Put(k.hash, v)
 }
 
-// known finds a dedup key.
+// known finds a dedup key. A message without one (nil) is never known.
 func (x *index) known(hash []byte) (day uint32, ids []queue.ID, ok bool) {
+	if hash == nil {
+		return 0, nil, false
+	}
 	c := x.dedup.Cursor()
 	for d, _ := c.First(); d != nil; d, _ = c.Next() {
 		if v := x.dedup.Bucket(d).Get(hash); v != nil {

@@ -171,9 +171,17 @@ func TestNothingIsLeasedBeforeItIsDurable(t *testing.T) {
 	s.mu.Lock()
 	s.log.cur = slowFile{s.log.cur, f}
 	s.mu.Unlock()
-	done := make(chan error)
-	go func() { done <- put1(s, []byte("text"), message1(site)) }()
+	done, again := make(chan error, 1), make(chan error, 1)
+	put := func(c chan error) {
+		g, err := s.Stage(ctx, strings.NewReader("text"), 0)
+		if err == nil {
+			_, _, err = s.Put(ctx, queue.New{Body: g, Items: []queue.Item{message1(site)}, Dedup: "k"})
+		}
+		c <- err
+	}
+	go put(done)
 	<-inSync
+	go put(again)
 	if ds, next := s.Due(time.Now(), 10); len(ds) != 1 || ds[0].Connector != "other" || !next.IsZero() {
 		t.Errorf("due %v, next %v while the message is not durable", ds, next)
 	}
@@ -188,11 +196,13 @@ func TestNothingIsLeasedBeforeItIsDurable(t *testing.T) {
 	select {
 	case err := <-done:
 		t.Errorf("put answered %v before the sync ended", err)
-	default:
+	case err := <-again:
+		t.Errorf("a second put with its dedup key answered %v before the sync ended", err)
+	case <-time.After(50 * time.Millisecond):
 	}
 	wake := s.Wake()
 	close(goOn)
-	if err := <-done; err != nil {
+	if err := errors.Join(<-done, <-again); err != nil {
 		t.Fatal(err)
 	}
 	<-wake

@@ -98,10 +98,10 @@ func (s *Store) Put(ctx context.Context, n queue.New) (ids []queue.ID, duplicate
 	if err := s.openWrite(ctx); err != nil {
 		return nil, false, err
 	}
-	if _, ids, ok := s.x.known(ms[0].hash); ok && ms[0].hash != nil {
-		b := s.join(true)
+	if _, _, ok := s.x.known(ms[0].hash); ok { // another was quicker
 		s.mu.Unlock()
-		return ids, true, b.wait()
+		known, ids, err := s.knownNow(ctx, ms[0].hash)
+		return ids, known, err
 	}
 	c := &change{}
 	s.compose(c, ms, time.Now())
@@ -125,10 +125,6 @@ func (s *Store) knownNow(ctx context.Context, hash []byte) (bool, []queue.ID, er
 	if err := s.openWrite(ctx); err != nil {
 		return false, nil, err
 	}
-	if hash == nil {
-		s.mu.Unlock()
-		return false, nil, nil
-	}
 	_, ids, ok := s.x.known(hash)
 	if !ok {
 		s.mu.Unlock()
@@ -151,10 +147,8 @@ func idsOf(its []queue.Item) []queue.ID {
 // known is left out. The lock is held.
 func (s *Store) compose(c *change, ms []*message, at time.Time) {
 	for _, m := range ms {
-		if m.hash != nil {
-			if _, _, ok := s.x.known(m.hash); ok {
-				continue
-			}
+		if _, _, ok := s.x.known(m.hash); ok {
+			continue
 		}
 		if len(m.Items) > 0 {
 			s.composeItems(c, m, at)

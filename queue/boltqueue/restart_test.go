@@ -1,10 +1,13 @@
 package boltqueue
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 
 	"backbone/queue"
 	"backbone/queue/boltqueue/crashfs"
+	"backbone/queue/boltqueue/disk"
 )
 
 // TestWhatARestartFoundIsDurable: after kill -9 the log may hold records that are in the kernel's memory only. Once the
@@ -239,5 +243,104 @@ func TestIndexShrinksByItself(t *testing.T) {
 	}
 	if bad, err := s.Check(context.Background()); err != nil || len(bad) > 0 {
 		t.Errorf("check: %q, %v", bad, err)
+	}
+}
+
+// movingFS lets a test do something between a reader's looking up a body and its opening the segment.
+type movingFS struct {
+	disk.FS
+	before func()
+}
+
+func (f *movingFS) Open(name string, write bool) (disk.File, error) {
+	if b := f.before; b != nil && !write && filepath.Ext(name) == ".seg" {
+		f.before = nil
+		b()
+	}
+	return f.FS.Open(name, write)
+}
+
+// TestABodyIsReadThoughItMoves: between looking up where a body is and reading it there, the segment is vacated and used
+// again for other messages.
+func TestABodyIsReadThoughItMoves(t *testing.T) {
+	ctx := context.Background()
+	fs := &movingFS{FS: disk.OS{}}
+	s := openBench(t, Options{dir: fastDir(t), FS: fs, segmentSize: 8 << 10, bodyLimit: 2000, opsLimit: 1 << 20})
+	if err := put1(s, []byte("the message that moves"), message1(queue.Dest{Connector: "stuck"})); err != nil {
+		t.Fatal(err)
+	}
+	items, _, err := s.List(ctx, queue.Filter{}, "", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	push := func() {
+		for range 30 {
+			if err := put1(s, make([]byte, 1500), message1(site)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	push()
+	moved := false
+	fs.before = func() {
+		if err := s.vacate(ctx, 1); err != nil {
+			t.Error(err)
+		}
+		s.mu.Lock()
+		err := s.checkpoint()
+		_, old := s.log.sizes[1]
+		s.mu.Unlock()
+		if err != nil || old {
+			t.Errorf("the first segment is still there (%v), %v", old, err)
+		}
+		push()
+		moved = true
+	}
+	if text, err := readAll(s, items[0]); text != "the message that moves" || err != nil || !moved {
+		t.Errorf("read %q, %v; moved %v", text, err, moved)
+	}
+}
+
+// TestAVerbLeavesNewcomersAlone: what arrives while a verb works its way through the queue is not touched.
+func TestAVerbLeavesNewcomersAlone(t *testing.T) {
+	s := openBench(t, tiny(fastDir(t)))
+	if err := put1(s, []byte("x"), message1(site)); err != nil {
+		t.Fatal(err)
+	}
+	w, last := walk{f: queue.Filter{}, at: time.Now(), limit: verbSlice}, s.lastID()
+	if err := put1(s, []byte("x"), message1(site)); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	n, _, err := s.changeSlice(&w, queue.Op{Verb: queue.Hold}, last)
+	s.mu.Unlock()
+	if n != 1 || err != nil || !w.done {
+		t.Errorf("touched %d, %v, done %v", n, err, w.done)
+	}
+}
+
+// TestAnUncleanStopIsLogged tells the operator once that the process had died, and not after a clean stop.
+func TestAnUncleanStopIsLogged(t *testing.T) {
+	var text bytes.Buffer
+	o := tiny(fastDir(t))
+	o.Log = slog.New(slog.NewTextHandler(&text, nil))
+	for _, step := range []struct {
+		end  func(*Store) error
+		want bool
+	}{{(*Store).Close, false}, {(*Store).kill, false}, {(*Store).Close, true}, {(*Store).Close, false}} {
+		text.Reset()
+		s, err := Open(o.dir, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(text.String(), "was not closed"); got != step.want {
+			t.Errorf("logged %q, want a word about the unclean stop: %v", text.String(), step.want)
+		}
+		if err := put1(s, []byte("x"), message1(site)); err != nil {
+			t.Fatal(err)
+		}
+		if err := step.end(s); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

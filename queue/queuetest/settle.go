@@ -68,6 +68,13 @@ var settleCases = []testcase{
 			w.equal("created", it.Created, was.Created)
 		}
 		w.equal("first", []any{all[0].ID, all[0].Key, len(keys)}, []any{id, was.Key, 3})
+		elapse(time.Hour)
+		for i, d := range []queue.Dest{alpha, beta} {
+			w.finish(w.lease1(d))
+			w.equal("text of the last", w.text(all[2]), "text of a message")
+			w.equal("items left", len(w.list(queue.Filter{})), 2-i)
+			w.sound()
+		}
 	}},
 	{"rekey gives what is left a new key", func(w *world) {
 		id := w.put1(to(alpha))
