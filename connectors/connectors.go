@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"strings"
 
 	"backbone/gateway/address"
 	"backbone/gateway/mail"
@@ -123,6 +124,14 @@ func (e Env) Path(p string) string {
 		return p
 	}
 	return filepath.Join(e.Base, p)
+}
+
+// Secret is the value of a secret of a connector's section; a file that it names is taken relative to Base.
+func (e Env) Secret(s Secret) (string, error) {
+	if name, ok := strings.CutPrefix(string(s), "@"); ok {
+		s = Secret("@" + e.Path(name))
+	}
+	return s.Reveal()
 }
 
 // Site is this site's identity, as its configuration gives it.

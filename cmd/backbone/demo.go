@@ -225,7 +225,7 @@ func demoTrace(ctx context.Context, s *site, m demoMail, id string) ([]tracking.
 	for {
 		key := id
 		if key == "" {
-			page, _, err := s.track.Search(ctx, tracking.Filter{Subject: m.subject}, "", 1)
+			page, _, err := s.track.Search(ctx, tracking.Filter{Subject: m.subject, Sender: "MS:" + m.from}, "", 1)
 			if err != nil {
 				return nil, err
 			}

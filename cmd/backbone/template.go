@@ -117,7 +117,11 @@ func (d siteTemplate) prepare(dir string) error {
 	if err := writeNew(pw, rand.Text()+"\n", 0o600); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	if _, err := sitelink.CreateIdentity(filepath.Join(dir, strings.ToLower(d.Name)+"-identity"), d.Name); err != nil {
+	id := filepath.Join(dir, strings.ToLower(d.Name)+"-identity")
+	if err := os.MkdirAll(id, 0o700); err != nil {
+		return err
+	}
+	if _, err := sitelink.CreateIdentity(id, d.Name); err != nil {
 		return fmt.Errorf("key pair for site links: %w", err)
 	}
 	p := filepath.Join(dir, "backbone.toml")

@@ -47,11 +47,7 @@ func newConnector(env connectors.Env, c *Config, certs *certificate) (*Connector
 		k.smart = append(k.smart, target{host: host, port: port})
 	}
 	var err error
-	secret := c.Password
-	if name, ok := strings.CutPrefix(string(secret), "@"); ok {
-		secret = connectors.Secret("@" + env.Path(name))
-	}
-	if k.password, err = secret.Reveal(); err != nil {
+	if k.password, err = env.Secret(c.Password); err != nil {
 		return nil, err
 	}
 	k.tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetClientCertificate: certs.forClient, InsecureSkipVerify: c.TLS != "verify"}

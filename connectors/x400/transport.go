@@ -66,10 +66,10 @@ func newPeer(env connectors.Env, c *Config) (*peer, error) {
 		p.localMTA = env.Site.Name
 	}
 	var err error
-	if p.localPassword, err = c.LocalPassword.Reveal(); err != nil {
+	if p.localPassword, err = env.Secret(c.LocalPassword); err != nil {
 		return nil, fmt.Errorf("local_password: %w", err)
 	}
-	if p.remotePassword, err = c.RemotePassword.Reveal(); err != nil {
+	if p.remotePassword, err = env.Secret(c.RemotePassword); err != nil {
 		return nil, fmt.Errorf("remote_password: %w", err)
 	}
 	for key, pw := range map[string]string{"local_password": p.localPassword, "remote_password": p.remotePassword} {
