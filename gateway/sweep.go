@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"backbone/gateway/mail"
 	"backbone/gateway/routing"
 	"backbone/queue"
 )
@@ -131,19 +130,4 @@ func (s *settling) stay(gr group) {
 		gr.waiting = &routing.LinkState{State: routing.Up}
 	}
 	s.park(gr)
-}
-
-// orphaned returns the destinations whose connector is no longer configured.
-func (g *Gateway) orphaned(ctx context.Context) ([]queue.Dest, error) {
-	stats, err := g.o.Store.Dests(ctx)
-	if err != nil {
-		return nil, mail.LocalFault("destinations not listed", err)
-	}
-	var out []queue.Dest
-	for _, s := range stats {
-		if _, ok := g.members[s.Dest.Connector]; !ok {
-			out = append(out, s.Dest)
-		}
-	}
-	return out, nil
 }

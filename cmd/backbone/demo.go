@@ -118,10 +118,9 @@ func (a *app) demo(ctx context.Context, dir string, once bool) error {
 		if err := writePointer(sites[0].cfg.Control.Socket); err != nil {
 			return err
 		}
-		defer os.Remove(demoPointer())
 		a.demoHints(dir)
 		<-gctx.Done()
-		return nil
+		return os.Remove(demoPointer())
 	})
 	return g.Wait()
 }

@@ -85,7 +85,7 @@ func TestParse(t *testing.T) {
 
 func TestMistakesHavePlaceAndAdvice(t *testing.T) {
 	tests := []struct{ name, text, want string }{
-		{"an unknown key names the nearest one", "[site]\nnmae = 'A'\ndomains = ['a.example']\n", `f.toml:2:1: site.nmae: unknown key: did you mean "name"?`},
+		{"an unknown key names the nearest one", "[site]\nnam = 'A'\ndomains = ['a.example']\n", `f.toml:2:1: site.nam: unknown key: did you mean "name"?`},
 		{"an unknown key inside an inline table has its own column", good + "[connector.c]\ntype='pipe'\nspace=[{address='SMTP:*', cots=3}]\n", `f.toml:22:27: connector.c.space.cots: unknown key: did you mean "cost"?`},
 		{"an unknown section is an unknown key", good + "[limmits]\nhops = 3\n", `limmits: unknown key: did you mean "limits"?`},
 		{"a number where a text belongs says so without Go's types", "[site]\nname = 3\n", `f.toml:2:8: site.name: is a TOML integer, but a quoted text is expected here`},

@@ -91,7 +91,7 @@ func decode(name string, text []byte, kinds []connectors.Kind, c *Config, errs *
 	}
 	*c = doc.Elem().Field(0).Interface().(Config)
 	for i, v := range values {
-		v.Base().Name = string(fields[i].Tag.Get("toml"))
+		v.Base().Name = fields[i].Tag.Get("toml")
 	}
 	c.Connectors = values
 	return true
