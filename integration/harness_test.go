@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"backbone/gateway/address"
 	"backbone/shadowpo"
 )
 
@@ -200,7 +201,11 @@ gateways = ["SMTP", "X400"]
 		if err := os.WriteFile(x.self.config, []byte(text), 0o640); err != nil {
 			t.Fatal(err)
 		}
-		if err := shadowpo.Create(x.self.po(x.po), x.po); err != nil {
+		po, err := address.ParsePostOffice(x.po)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := shadowpo.Create(x.self.po(x.po), po); err != nil {
 			t.Fatal(err)
 		}
 		s := x.self

@@ -44,6 +44,9 @@ func Open(env connectors.Env, cfgs []connectors.Config) (connectors.Opened, erro
 		if !ok {
 			return fail(fmt.Errorf("site link %s: configuration is a %T", c.Base().Name, c))
 		}
+		absolute := *cfg
+		cfg = &absolute
+		cfg.Certificate, cfg.Key, cfg.PeerCertificate, cfg.CA = env.Path(cfg.Certificate), env.Path(cfg.Key), env.Path(cfg.PeerCertificate), env.Path(cfg.CA)
 		if cfg.PeerSite == env.Site.Name {
 			return fail(fmt.Errorf("site link %s: peer_site is %s, which is this site itself", cfg.Name, cfg.PeerSite))
 		}
