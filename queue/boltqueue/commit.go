@@ -233,14 +233,13 @@ func (s *Store) checkpoint() (err error) {
 			err = s.fail(fmt.Errorf("index damaged: %v", p))
 		}
 	}()
-	p := position{s.log.num + 1, 0}
+	p := s.log.position()
 	if s.log.cur != nil {
 		s.syncs.Add(1)
 		if err := s.log.cur.Sync(); err != nil {
 			return s.fail(err)
 		}
 		s.log.durable = uint32(s.log.off)
-		p = position{s.log.num, s.log.off}
 	}
 	s.x.next = max(s.x.next, s.numbers.Load())
 	s.syncs.Add(2)

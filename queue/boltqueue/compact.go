@@ -34,11 +34,11 @@ func (s *Store) Compact(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("compact: %w", err), os.Remove(path))
 	}
-	if err := s.catchUp(ctx, x); err == nil {
+	if err = s.catchUp(ctx, x); err == nil {
 		err = s.swap(ctx, x, path)
-		if err == nil {
-			return nil
-		}
+	}
+	if err == nil {
+		return nil
 	}
 	return errors.Join(fmt.Errorf("compact: %w", err), x.tx.Rollback(), x.db.Close(), os.Remove(path))
 }
@@ -70,7 +70,7 @@ func (s *Store) catchUp(ctx context.Context, x *index) error {
 			return err
 		}
 		s.mu.Lock()
-		to := position{s.log.num, s.log.off}
+		to := s.log.position()
 		s.mu.Unlock()
 		if err := s.applyLog(x, at, to); err != nil {
 			return err
@@ -89,6 +89,9 @@ func (s *Store) catchUp(ctx context.Context, x *index) error {
 // applyLog applies the records between two positions.
 func (s *Store) applyLog(x *index, from, to position) error {
 	for n := from.seg; n <= to.seg; n++ {
+		if n == to.seg && to.off == 0 { // it is yet to come
+			return nil
+		}
 		start, end := int64(0), int64(-1)
 		if n == from.seg {
 			start = from.off
@@ -108,9 +111,6 @@ var errReached = errors.New("reached")
 
 func (s *Store) applySegment(x *index, n uint32, start, end int64) (err error) {
 	f, err := s.fs.Open(s.log.path(n), false)
-	if gone(err) && end <= 0 { // a segment that is yet to come
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -146,13 +146,11 @@ func (s *Store) swap(ctx context.Context, x *index, path string) error {
 		return err
 	}
 	defer s.mu.Unlock()
-	p := position{s.log.num, s.log.off}
-	if s.log.cur == nil {
-		p = position{s.log.num + 1, 0}
-	} else {
-		if err := s.applyLog(x, x.position(), p); err != nil {
-			return err
-		}
+	p := s.log.position()
+	if err := s.applyLog(x, x.position(), p); err != nil {
+		return err
+	}
+	if s.log.cur != nil {
 		if err := s.log.cur.Sync(); err != nil {
 			return s.fail(err)
 		}

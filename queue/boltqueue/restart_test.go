@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"backbone/queue"
@@ -342,5 +343,75 @@ func TestAnUncleanStopIsLogged(t *testing.T) {
 		if err := step.end(s); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestCompactKeepsTheLogItNeeds: while the index is being copied, segments that the copy has not seen fall dead.
+func TestCompactKeepsTheLogItNeeds(t *testing.T) {
+	ctx := context.Background()
+	fs := &movingFS{FS: disk.OS{}}
+	s := openBench(t, Options{dir: fastDir(t), FS: fs, segmentSize: 8 << 10, bodyLimit: 2000, opsLimit: 20})
+	churn := func(n int) {
+		for range n {
+			if err := put1(s, make([]byte, 1500), message1(site)); err != nil {
+				t.Error(err)
+			}
+		}
+		drain(t, s, n-1, 3)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err := s.checkpoint(); err != nil {
+			t.Error(err)
+		}
+	}
+	churn(20)
+	if err := put1(s, []byte("x"), message1(site)); err != nil { // the log is ahead of the checkpoint
+		t.Fatal(err)
+	}
+	fs.before = func() { churn(50) }
+	if err := s.Compact(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if fs.before != nil {
+		t.Error("nothing happened beside the compaction")
+	}
+	if n := s.Stats().Ready; n != 3 {
+		t.Errorf("%d messages are left, want 3", n)
+	}
+	if bad, err := s.Check(ctx); err != nil || len(bad) > 0 {
+		t.Errorf("check: %q, %v", bad, err)
+	}
+}
+
+// TestCompactOfAnIdleStore: right after a start there is no segment to append to.
+func TestCompactOfAnIdleStore(t *testing.T) {
+	ctx := context.Background()
+	o := tiny(fastDir(t))
+	s, err := Open(o.dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if err := put1(s, []byte("x"), message1(site)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ls, err := s.Lease(ctx, site, "x", 1, time.Hour); err != nil || len(ls) != 1 {
+		t.Fatal(ls, err)
+	}
+	if err := s.kill(); err != nil {
+		t.Fatal(err)
+	}
+	s = openBench(t, o)
+	before, _, err := s.List(ctx, queue.Filter{}, "", 10)
+	if err != nil || !before[0].Unknown {
+		t.Fatalf("unknown %v, %v", before[0].Unknown, err)
+	}
+	if err := s.Compact(ctx); err != nil {
+		t.Fatal(err)
+	}
+	after, _, err := s.List(ctx, queue.Filter{}, "", 10)
+	if d := cmp.Diff(before, after); d != "" || err != nil {
+		t.Errorf("%v\n%s", err, d)
 	}
 }

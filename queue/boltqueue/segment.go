@@ -205,6 +205,14 @@ func (l *segments) retire(n uint32) error {
 	return l.fs.Remove(l.path(n))
 }
 
+// position is where the next record goes.
+func (l *segments) position() position {
+	if l.cur == nil {
+		return position{l.num + 1, 0}
+	}
+	return position{l.num, l.off}
+}
+
 // octets is what all segments take.
 func (l *segments) octets() int64 {
 	n := l.spare

@@ -229,6 +229,7 @@ var upkeepCases = []testcase{
 		before := w.list(queue.Filter{})
 		w.ok(w.Compact(w.ctx))
 		w.equal("items", w.list(queue.Filter{}), before)
+		w.equal("due", w.due(), []queue.Dest{alpha})
 		w.sound()
 		w.finish(l)
 		w.put1(to(alpha))
