@@ -37,7 +37,7 @@ func heapInUse() int64 {
 // TestWaitingMailTakesNoMemory: what waits is in the index and the log, and costs the process nothing, neither while it
 // arrives nor after a restart nor while it is listed.
 func TestWaitingMailTakesNoMemory(t *testing.T) {
-	const n = 50000
+	const n = 20000
 	o := Options{dir: fastDir(t)}
 	s := openBench(t, o)
 	fill(t, s, queue.Dest{Connector: "x"}, 200, time.Hour)
