@@ -5,7 +5,7 @@ GOLANGCI      := $(shell $(GO) env GOPATH)/bin/golangci-lint
 GOLANGCI_VER  := v2.15.0
 FUZZTIME      ?= 10m
 
-.PHONY: test build tools peers fmt vet lint unit fuzz crash bench
+.PHONY: test build tools peers fmt vet lint unit fuzz bench
 
 # test installs what the tests need, then formatting, vet, lint with the import floors, and every test with the race detector.
 test: peers tools fmt vet lint unit
@@ -36,10 +36,6 @@ unit:
 # Each fuzz target for FUZZTIME; results belong in docs/fuzzing.md.
 fuzz:
 	scripts/fuzz-all $(FUZZTIME)
-
-# kill -9 of the whole program, many times under load.
-crash:
-	BACKBONE_KILLS=200 $(GO) test -timeout 60m -run 'KilledWith9' -v ./integration
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...

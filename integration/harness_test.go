@@ -79,15 +79,6 @@ func (s *site) start() {
 	})
 }
 
-// kill ends the daemon with -9.
-func (s *site) kill() {
-	s.t.Helper()
-	if err := s.cmd.Process.Kill(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.cmd.Wait()
-}
-
 // stop ends it in good order; it must exit with 0.
 func (s *site) stop() {
 	if s.cmd == nil || s.cmd.ProcessState != nil {
@@ -189,6 +180,9 @@ partners = ["sitea.example", "siteb.example"]
 x400 = "c=US;a= ;p=Northwind;o=%[1]s"
 [control]
 listen = ""
+[retry]
+open_interval = "1s"
+transfer_interval = "1s"
 [connector.msmail]
 type = "msmail"
 dir = "."

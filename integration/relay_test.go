@@ -163,17 +163,6 @@ func TestASwaksMessageReachesPO2AndIsAnswered(t *testing.T) {
 	}
 }
 
-func TestKilledWith9DuringTheSiteLinkEveryMessageArrivesOnce(t *testing.T) {
-	a, b := pair(t, overSite(t))
-	exchange(t, a, b, 300, func() {
-		for i := range 10 {
-			s := []*site{a, b}[i%2]
-			s.kill()
-			s.start()
-		}
-	})
-}
-
 func TestAnUnroutableRecipientIsReportedToTheSenderInMMFF(t *testing.T) {
 	a, _ := pair(t, overSite(t))
 	drop(t, a.po("NET/PO1"), "LOST", message("NET/PO1/ASMITH", "NET/PO9/NOBODY", "Lost", "text\r\n", nil))
