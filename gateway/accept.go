@@ -79,6 +79,7 @@ func (g *Gateway) Accept(ctx context.Context, s connectors.Submission) (connecto
 		return receipt, nil
 	}
 	g.trackQueued(ctx, &env, n.Items, ids, size)
+	g.fetchParked(n.Items)
 	for _, f := range p.failed {
 		e := event(tracking.Failed, &env)
 		e.Recipients, e.Class, e.Text = []string{f.rcpt.Address.String()}, f.why.Class, f.why.Error()

@@ -235,6 +235,7 @@ func (s *settling) settle(ctx context.Context) {
 			g.track(ctx, e)
 		}
 		g.trackReports(ctx, s.spawn)
+		g.fetchParked(s.keep)
 	case errors.Is(err, queue.ErrLeaseLost):
 		e := event(tracking.Deferred, &it.Envelope)
 		e.Item, e.Text = it.ID.String(), "attempt's outcome not recorded: the entry was changed or removed meanwhile"
@@ -263,4 +264,18 @@ func (s *settling) unroutable(f failed) {
 	e := event(tracking.Deferred, &keep.Envelope)
 	e.Item, e.Recipients, e.Class, e.Text = keep.ID.String(), []string{f.rcpt.Address.String()}, mail.Transient, "no route at present: "+f.why.Error()
 	s.events = append(s.events, e)
+}
+
+// fetchParked looks after items that were parked for a link which came up before they were stored: the fetching that
+// followed its recovery may have passed them by.
+func (g *Gateway) fetchParked(items []queue.Item) {
+	for _, it := range items {
+		if it.Last == nil && !it.Next.After(time.Now()) || it.Last != nil && it.Last.Scope != scopeLink {
+			continue
+		}
+		if g.memberState(it.Dest.Connector, it.Dest.Host, time.Now()).CanSend() {
+			g.links.resume(it.Dest)
+			g.wake()
+		}
+	}
 }

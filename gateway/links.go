@@ -162,8 +162,11 @@ func (l *links) retryNow(match func(queue.Dest) bool, now time.Time) {
 func (l *links) resume(d queue.Dest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.m[d] == nil {
+	switch k := l.m[d]; {
+	case k == nil:
 		l.m[d] = &link{draining: true}
+	case k.draining:
+		k.cursor = 0
 	}
 }
 
