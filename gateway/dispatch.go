@@ -28,6 +28,14 @@ type job struct {
 // Run delivers until ctx ends, then waits for the attempts under way. It returns nil after a clean stop, or the
 // store's error when the queue can't be read any more.
 func (g *Gateway) Run(ctx context.Context) error {
+	// What was parked for a link that was down when the last process ended is fetched: this one has not tried the link.
+	stats, err := g.o.Store.Dests(ctx)
+	if err != nil {
+		return err
+	}
+	for _, st := range stats {
+		g.links.resume(st.Dest)
+	}
 	d := &dispatcher{g: g, jobs: make(chan job, g.o.Workers), busy: map[queue.Dest]int{}}
 	var wg sync.WaitGroup
 	for range g.o.Workers {
@@ -43,7 +51,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		defer close(sweep)
 		g.sweep(ctx)
 	}()
-	err := d.loop(ctx)
+	err = d.loop(ctx)
 	close(d.jobs)
 	wg.Wait()
 	<-sweep
