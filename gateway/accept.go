@@ -19,7 +19,7 @@ func (g *Gateway) Screen(_ context.Context, src mail.Source, _, recipient addres
 	if len(bad) > 0 {
 		return bad[0].why
 	}
-	if _, dec := g.route(ok[0].Address, src, nil, time.Now()); dec.Failure != nil {
+	if _, dec := g.route(ok[0].Address, &mail.Envelope{Source: src}, nil, time.Now()); dec.Failure != nil {
 		return dec.Failure
 	}
 	return nil
@@ -135,7 +135,7 @@ func (g *Gateway) nativeOriginator(a address.Address, now time.Time) address.Add
 	if _, domain, ok := cutLast(a.Value, '@'); ok && g.isOurDomain(domain) {
 		return native
 	}
-	if dec := routing.Route(g.Table(), g.request(native, mail.Source{}, nil, now)); dec.Failure != nil {
+	if dec := routing.Route(g.Table(), g.request(native, &mail.Envelope{}, nil, now)); dec.Failure != nil {
 		return a
 	}
 	return native

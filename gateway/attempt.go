@@ -69,6 +69,9 @@ func (g *Gateway) attempt(ctx context.Context, j job) {
 func (g *Gateway) planItem(ctx context.Context, it *queue.Item, rs []mail.Recipient, assume *queue.Dest, now time.Time) plan {
 	tries := make(map[string]int, len(it.Tries)+1)
 	for c, n := range it.Tries {
+		if g.members[c].Type == "smtp" { // its schedule has no end but the message's own
+			n = min(n, max(g.o.OpenRetries-1, 0))
+		}
 		tries[c] = n
 	}
 	if since, _, _, _, down := g.links.down(it.Dest, now); down && assume == nil {
@@ -170,6 +173,7 @@ func (s *settling) deliver(ctx context.Context, rs []mail.Recipient) {
 	default:
 		if g.links.opened(it.Dest) {
 			g.log.Info("link is up again", "connector", it.Dest.Connector, "dest", it.Dest.Host)
+			g.look(look{})
 			g.wake()
 		}
 	}
@@ -206,7 +210,7 @@ func (s *settling) linkDown(f *mail.Failure) {
 	}
 	if g.links.failed(d, f, s.now, s.now.Add(wait)) {
 		g.log.Warn("link is down", "connector", d.Connector, "dest", d.Host, "class", f.Class, "err", f.Error(), "retry_in", wait.Round(time.Second))
-		g.sweepSoon(d)
+		g.look(look{dest: d})
 	}
 }
 

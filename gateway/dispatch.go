@@ -17,6 +17,8 @@ type dispatcher struct {
 	busy map[queue.Dest]int
 	n    int // running over all destinations
 	turn int // where the round over the destinations begins
+	// suspended is what was suspended at the last pass.
+	suspended map[queue.Dest]bool
 }
 
 // job is one leased item. Probe is set when it finds out whether a link that was down is up again.
@@ -97,7 +99,14 @@ func (d *dispatcher) loop(ctx context.Context) error {
 // pass leases what can be tried now. more tells that another pass at once would find work; next is when the next one is due.
 func (d *dispatcher) pass(ctx context.Context) (next time.Time, more bool, err error) {
 	g, now := d.g, time.Now()
+	ends, err := d.resumed(ctx, now)
+	if err != nil {
+		return ends, false, err
+	}
 	probes, next := g.links.probe(now)
+	if next.IsZero() || !ends.IsZero() && ends.Before(next) {
+		next = ends
+	}
 	for _, dest := range probes {
 		ls, err := g.o.Store.LeaseWaiting(ctx, dest, g.owner, 0, 1, g.o.LeaseFor)
 		if err != nil {
@@ -105,7 +114,8 @@ func (d *dispatcher) pass(ctx context.Context) (next time.Time, more bool, err e
 			return next, false, err
 		}
 		if len(ls) == 0 {
-			g.links.idle(dest)
+			g.links.idle(dest, now)
+			g.look(look{one: true})
 			continue
 		}
 		d.start(job{ls[0], true})
@@ -138,6 +148,31 @@ func (d *dispatcher) pass(ctx context.Context) (next time.Time, more bool, err e
 	}
 	d.turn++
 	return next, more && d.free() > 0, nil
+}
+
+// resumed has the mail fetched that waited behind suspensions which have ended since the last pass, by an operator or by
+// themselves. It returns when the next one will.
+func (d *dispatcher) resumed(ctx context.Context, now time.Time) (next time.Time, err error) {
+	is := map[queue.Dest]bool{}
+	for _, s := range d.g.o.Store.Suspensions() {
+		if !s.Until.IsZero() && !s.Until.After(now) {
+			continue
+		}
+		is[s.Dest] = true
+		if !s.Until.IsZero() && (next.IsZero() || s.Until.Before(next)) {
+			next = s.Until
+		}
+	}
+	for dest := range d.suspended {
+		if is[dest] {
+			continue
+		}
+		if err := d.g.fetchWaiting(ctx, dest); err != nil {
+			return next, err
+		}
+	}
+	d.suspended = is
+	return next, nil
 }
 
 // drain fetches what waited for a link that has recovered, whether its time has come or not: it was only waiting for

@@ -66,7 +66,7 @@ type Gateway struct {
 	owner   string
 	log     *slog.Logger
 	kick    chan struct{}
-	sweeps  chan queue.Dest
+	sweeps  chan look
 
 	randMu sync.Mutex
 	rand   *rand.Rand
@@ -86,7 +86,7 @@ func New(o Options) (*Gateway, error) {
 	g := &Gateway{
 		o: o, members: map[string]Member{}, links: newLinks(), log: o.Log,
 		owner: fmt.Sprintf("%s/%08x", o.Site.Name, o.Rand.Uint32()), kick: make(chan struct{}, 1),
-		sweeps: make(chan queue.Dest, 1024), rand: o.Rand,
+		sweeps: make(chan look, 1024), rand: o.Rand,
 	}
 	for _, m := range o.Members {
 		if m.Connector == nil {

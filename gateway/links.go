@@ -22,6 +22,7 @@ type link struct {
 	failures int       // opens that failed in a row
 	last     *mail.Failure
 	probing  bool // one attempt is under way to find out
+	untested bool // it was due to be tried, but nothing waited for it: up until somebody knows better, or until until
 	// draining: the link is up again and what waited for it is being fetched, up to cursor so far.
 	draining bool
 	cursor   queue.ID
@@ -48,11 +49,11 @@ func (l *links) failed(d queue.Dest, f *mail.Failure, now, until time.Time) (fir
 		l.m[d] = k
 		first = true
 	}
-	if now.Before(k.until) && !k.probing {
+	if now.Before(k.until) && !k.probing && !k.untested {
 		return false // another transfer that was already under way when the link went down: the same failure, counted once
 	}
 	k.failures++
-	k.until, k.last, k.probing = until, f, false
+	k.until, k.last, k.probing, k.untested = until, f, false, false
 	return first
 }
 
@@ -73,7 +74,7 @@ func (l *links) down(d queue.Dest, now time.Time) (since, until time.Time, failu
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.m[d]
-	if k == nil || k.draining {
+	if k == nil || k.draining || k.untested {
 		return
 	}
 	return k.since, k.until, k.failures, k.last, true
@@ -88,6 +89,12 @@ func (l *links) probe(now time.Time) (due []queue.Dest, next time.Time) {
 		if k.draining || k.probing {
 			continue
 		}
+		if k.untested {
+			if !k.until.After(now) {
+				delete(l.m, d)
+			}
+			continue
+		}
 		if !k.until.After(now) {
 			k.probing = true
 			due = append(due, d)
@@ -98,12 +105,15 @@ func (l *links) probe(now time.Time) (due []queue.Dest, next time.Time) {
 	return due, next
 }
 
-// idle ends a probe that found nothing to send: the link is forgotten, the next message will try it.
-func (l *links) idle(d queue.Dest) {
+// forgetUntested is how long a link that nobody needed keeps its history of failures.
+const forgetUntested = time.Hour
+
+// idle ends a probe that found nothing to send: the next message will try the link.
+func (l *links) idle(d queue.Dest, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if k := l.m[d]; k != nil && k.probing {
-		delete(l.m, d)
+		k.probing, k.untested, k.until = false, true, now.Add(forgetUntested)
 	}
 }
 
@@ -152,7 +162,7 @@ func (l *links) retryNow(match func(queue.Dest) bool, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for d, k := range l.m {
-		if !k.draining && match(d) {
+		if !k.draining && !k.untested && match(d) {
 			k.until = now
 		}
 	}
@@ -163,7 +173,7 @@ func (l *links) resume(d queue.Dest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch k := l.m[d]; {
-	case k == nil:
+	case k == nil || k.untested:
 		l.m[d] = &link{draining: true}
 	case k.draining:
 		k.cursor = 0
@@ -176,7 +186,7 @@ func (l *links) status() []LinkStatus {
 	defer l.mu.Unlock()
 	var out []LinkStatus
 	for d, k := range l.m {
-		if !k.draining {
+		if !k.draining && !k.untested {
 			out = append(out, LinkStatus{Dest: d, Since: k.since, Until: k.until, Failures: k.failures, Last: k.last})
 		}
 	}

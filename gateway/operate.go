@@ -182,6 +182,11 @@ func (g *Gateway) Resume(ctx context.Context, d queue.Dest, by string) error {
 		return err
 	}
 	g.log.Info("resumed", "connector", d.Connector, "dest", d.Host, "by", by)
+	return g.fetchWaiting(ctx, d)
+}
+
+// fetchWaiting has what waits behind d (all destinations of a connector when it names no host) looked at now.
+func (g *Gateway) fetchWaiting(ctx context.Context, d queue.Dest) error {
 	stats, err := g.o.Store.Dests(ctx)
 	if err != nil {
 		return err
@@ -191,6 +196,7 @@ func (g *Gateway) Resume(ctx context.Context, d queue.Dest, by string) error {
 			g.links.resume(s.Dest)
 		}
 	}
+	g.look(look{})
 	g.wake()
 	return nil
 }
@@ -202,7 +208,7 @@ func (g *Gateway) sweepMatching(ctx context.Context, d queue.Dest) error {
 	}
 	for _, s := range stats {
 		if s.Dest.Connector == d.Connector && (d.Host == "" || d.Host == s.Dest.Host) {
-			g.sweepSoon(s.Dest)
+			g.look(look{dest: s.Dest})
 		}
 	}
 	return nil
@@ -228,7 +234,7 @@ func (g *Gateway) Explain(a address.Address) Explanation {
 		return x
 	}
 	x.Resolved, x.Name = ok[0].Address, ok[0].Name
-	dest, dec := g.route(x.Resolved, mail.Source{}, nil, time.Now())
+	dest, dec := g.route(x.Resolved, &mail.Envelope{}, nil, time.Now())
 	x.Decision = dec
 	if dec.Failure == nil {
 		x.Dest = dest.String()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"strings"
 	"time"
 
@@ -75,12 +76,13 @@ func (g *Gateway) plan(ctx context.Context, env *mail.Envelope, rs []mail.Recipi
 	var p plan
 	index := map[queue.Dest]int{}
 	for _, r := range rs {
-		dest, dec := g.route(r.Address, env.Source, tries, now)
+		dest, dec := g.route(r.Address, env, tries, now)
 		if dec.Failure != nil {
 			p.failed = append(p.failed, failed{r, dec.Failure})
 			continue
 		}
-		if m := g.members[dest.Connector]; m.MaxSize > 0 && size > m.MaxSize {
+		// Directory synchronization is exempt from size limits (KB Q133719).
+		if m := g.members[dest.Connector]; m.MaxSize > 0 && size > m.MaxSize && env.Extra["system"] == "" {
 			p.failed = append(p.failed, failed{r, mail.TooLarge(fmt.Sprintf("the message has %d octets, %s takes %d", size, dest.Connector, m.MaxSize))})
 			continue
 		}
@@ -101,11 +103,11 @@ func (g *Gateway) plan(ctx context.Context, env *mail.Envelope, rs []mail.Recipi
 
 // route is the one place where a recipient gets its destination: the routing table first, then the way back that was
 // learned from mail that came from there.
-func (g *Gateway) route(to address.Address, src mail.Source, tries map[string]int, now time.Time) (queue.Dest, routing.Decision) {
+func (g *Gateway) route(to address.Address, env *mail.Envelope, tries map[string]int, now time.Time) (queue.Dest, routing.Decision) {
 	if g.isLocalPostmaster(to) {
 		return postmasterDest, routing.Decision{Chosen: &routing.Candidate{Connector: postmasterDest.Connector, NextHop: postmasterDest.Host}}
 	}
-	dec := routing.Route(g.Table(), g.request(to, src, tries, now))
+	dec := routing.Route(g.Table(), g.request(to, env, tries, now))
 	if dec.Failure != nil && g.o.ReplyRoutes > 0 && dec.NoMatch {
 		if l, ok := g.o.Directory.Learned(to); ok {
 			if m, ok := g.members[l.Connector]; ok {
@@ -125,10 +127,11 @@ func (g *Gateway) route(to address.Address, src mail.Source, tries map[string]in
 	return queue.Dest{Connector: dec.Chosen.Connector, Host: dec.Chosen.NextHop}, dec
 }
 
-// request builds the question that routing answers.
-func (g *Gateway) request(to address.Address, src mail.Source, tries map[string]int, now time.Time) routing.Request {
+// request builds the question that routing answers. The message's identifier shares the load among equal connectors,
+// so that one message takes one way at every attempt.
+func (g *Gateway) request(to address.Address, env *mail.Envelope, tries map[string]int, now time.Time) routing.Request {
 	req := routing.Request{
-		Recipient: to, Tries: tries, MaxTries: g.o.OpenRetries, Now: now, Options: g.o.Selection,
+		Recipient: to, Tries: tries, MaxTries: g.o.OpenRetries, Now: now, Options: g.o.Selection, Seed: seed(env.ID),
 		NextHop: func(connector string, to address.Address) (string, error) {
 			m, ok := g.members[connector]
 			if !ok {
@@ -140,12 +143,21 @@ func (g *Gateway) request(to address.Address, src mail.Source, tries map[string]
 	}
 	// Never straight back to the peer that it came from; but the same connector may well lead elsewhere (another
 	// post office of the site, another SMTP host).
-	if m, ok := g.members[src.Connector]; ok {
-		if hop, err := m.NextHop(to); err == nil && hop == src.Peer {
-			req.ArrivedOn = src.Connector
+	if m, ok := g.members[env.Source.Connector]; ok {
+		if hop, err := m.NextHop(to); err == nil && hop == env.Source.Peer {
+			req.ArrivedOn = env.Source.Connector
 		}
 	}
 	return req
+}
+
+func seed(id string) uint64 {
+	if id == "" {
+		return 0
+	}
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	return h.Sum64()
 }
 
 // memberState adds what the configuration says of the link to what happened on it.

@@ -12,11 +12,23 @@ import (
 // sweepEvery is how often mail behind a suspension is looked at for expiry and delay notices, which no attempt does.
 const sweepEvery = 10 * time.Minute
 
-// sweepSoon asks for the mail of a destination to be looked at for better ways.
-func (g *Gateway) sweepSoon(d queue.Dest) {
+// look is a request to look at waiting mail for better ways.
+type look struct {
+	// dest is whose mail; zero: that of every destination which can't be served now, because another came up.
+	dest queue.Dest
+	// one moves at most one message of a destination: it finds out whether the other way is really open.
+	one bool
+}
+
+// barren is after how many messages in a row without a better way the rest of a destination's is left alone, when
+// nothing is known of a new way for it in particular. Their own times come in any case.
+const barren = 1000
+
+// look asks for waiting mail to be looked at soon.
+func (g *Gateway) look(l look) {
 	select {
-	case g.sweeps <- d:
-	default: // the sweeper is behind; the periodic round will come by
+	case g.sweeps <- l:
+	default: // the sweeper is behind; the mail's own times come in any case
 	}
 }
 
@@ -29,11 +41,9 @@ func (g *Gateway) sweep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case d := <-g.sweeps:
-			if n, err := g.rerouteWaiting(ctx, d); err != nil && ctx.Err() == nil {
-				g.log.Error("waiting mail not rerouted", "dest", d.String(), "err", err)
-			} else if n > 0 {
-				g.log.Info("waiting mail takes another way", "dest", d.String(), "moved", n)
+		case l := <-g.sweeps:
+			if err := g.lookAt(ctx, l); err != nil && ctx.Err() == nil {
+				g.log.Error("waiting mail not rerouted", "dest", l.dest.String(), "err", err)
 			}
 		case <-tick.C:
 			if err := g.sweepSuspended(ctx, time.Now()); err != nil && ctx.Err() == nil {
@@ -43,10 +53,36 @@ func (g *Gateway) sweep(ctx context.Context) {
 	}
 }
 
-// rerouteWaiting routes everything that waits for d anew and moves what has a better way. It returns how many moved.
-func (g *Gateway) rerouteWaiting(ctx context.Context, d queue.Dest) (moved int, err error) {
+func (g *Gateway) lookAt(ctx context.Context, l look) error {
+	dests := []queue.Dest{l.dest}
+	if l.dest == (queue.Dest{}) {
+		stats, err := g.o.Store.Dests(ctx)
+		if err != nil {
+			return err
+		}
+		dests = dests[:0]
+		for _, st := range stats {
+			if st.Ready > 0 && !g.memberState(st.Dest.Connector, st.Dest.Host, time.Now()).CanSend() {
+				dests = append(dests, st.Dest)
+			}
+		}
+	}
+	for _, d := range dests {
+		n, err := g.rerouteWaiting(ctx, d, l)
+		if n > 0 {
+			g.log.Info("waiting mail takes another way", "dest", d.String(), "moved", n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rerouteWaiting routes what waits for d anew and moves what has a better way. It returns how many moved.
+func (g *Gateway) rerouteWaiting(ctx context.Context, d queue.Dest, look look) (moved int, err error) {
 	var after queue.ID
-	for ctx.Err() == nil {
+	for vain := 0; ctx.Err() == nil && (look.dest == d || vain < barren) && !(look.one && moved > 0); {
 		ls, err := g.o.Store.LeaseWaiting(ctx, d, g.owner, after, 100, g.o.LeaseFor)
 		if err != nil || len(ls) == 0 {
 			return moved, err
@@ -56,10 +92,12 @@ func (g *Gateway) rerouteWaiting(ctx context.Context, d queue.Dest) (moved int, 
 		for _, l := range ls {
 			now := time.Now()
 			p := g.planItem(ctx, &l.Item, l.Envelope.Recipients, nil, now)
-			if len(p.groups) == 0 || (len(p.groups) == 1 && p.groups[0].dest == d) || !anyUp(p, d) {
+			if !anyUp(p, d) || look.one && moved > 0 {
 				back = append(back, l)
+				vain++
 				continue
 			}
+			vain = 0
 			s := &settling{g: g, lease: l, now: now}
 			for _, gr := range p.groups {
 				if gr.dest == d {

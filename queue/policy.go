@@ -48,8 +48,6 @@ type Rule struct {
 	Enhanced  string // glob on the RFC 3463 code: "4.2.%"
 	// Intervals are the waits after the first, second... failure; the last repeats.
 	Intervals []time.Duration
-	// Max is after how many failures a connector is passed over for the item; 0: never.
-	Max int
 }
 
 func (r *Rule) matches(typ string, d Dest, f *mail.Failure) bool {
@@ -79,8 +77,8 @@ func DefaultPolicy() Policy {
 	return Policy{
 		Rules: []Rule{
 			{Type: "smtp", Intervals: []time.Duration{15 * minute, 30 * minute, time.Hour, 4 * time.Hour}},
-			{Sort: Transfer, Intervals: []time.Duration{2 * minute, 2 * minute, 10 * minute}, Max: 2},
-			{Sort: Open, Intervals: []time.Duration{10 * minute}, Max: 144},
+			{Sort: Transfer, Intervals: []time.Duration{2 * minute, 2 * minute, 10 * minute}},
+			{Sort: Open, Intervals: []time.Duration{10 * minute}},
 		},
 		Expiry:       map[mail.Priority]time.Duration{mail.Urgent: 2 * day, mail.Normal: 7 * day, mail.NonUrgent: 10 * day},
 		DelayNotice:  4 * time.Hour,
@@ -129,12 +127,6 @@ func (p *Policy) Next(it *Item, typ string, f *mail.Failure, now time.Time, rand
 // connector, host or code are about single items and are passed over.
 func (p *Policy) OpenWait(typ string, failures int, random func() float64) time.Duration {
 	return p.wait(typ, Dest{}, &mail.Failure{Class: mail.Transient, Scope: mail.ScopeLink}, failures, random)
-}
-
-// Spent tells that the item's connector has failed it as often as the rule allows, so that another way must be found.
-func (p *Policy) Spent(it *Item, typ string, f *mail.Failure) bool {
-	r := p.rule(typ, it.Dest, f)
-	return r.Max > 0 && it.Tries[it.Dest.Connector] >= r.Max
 }
 
 // ExpiryFor is how long a message of priority pr may wait.

@@ -21,12 +21,11 @@ func TestDefaultSchedule(t *testing.T) {
 		name, typ string
 		f         *mail.Failure
 		want      []time.Duration // after the 1st, 2nd... failure
-		spentAt   int             // 0: never
 	}{
-		{"SMTP opens at 15 min, 30 min, 1 h, then 4-hourly", "smtp", open, []time.Duration{15 * m, 30 * m, 60 * m, 240 * m, 240 * m}, 0},
-		{"SMTP transfers go by the same clock", "smtp", transfer, []time.Duration{15 * m, 30 * m, 60 * m, 240 * m}, 0},
-		{"an MTA opens every ten minutes, 144 times", "x400", open, []time.Duration{10 * m, 10 * m, 10 * m}, 144},
-		{"an MTA transfers twice after two minutes", "x400", transfer, []time.Duration{2 * m, 2 * m, 10 * m, 10 * m}, 2},
+		{"SMTP opens at 15 min, 30 min, 1 h, then 4-hourly", "smtp", open, []time.Duration{15 * m, 30 * m, 60 * m, 240 * m, 240 * m}},
+		{"SMTP transfers go by the same clock", "smtp", transfer, []time.Duration{15 * m, 30 * m, 60 * m, 240 * m}},
+		{"an MTA opens every ten minutes, 144 times", "x400", open, []time.Duration{10 * m, 10 * m, 10 * m}},
+		{"an MTA transfers twice after two minutes", "x400", transfer, []time.Duration{2 * m, 2 * m, 10 * m, 10 * m}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
@@ -35,12 +34,6 @@ func TestDefaultSchedule(t *testing.T) {
 				it.Tries["c"] = i + 1
 				if got := p.Next(&it, c.typ, c.f, now, nil).Sub(now); got != want {
 					t.Errorf("after failure %d: waits %v, want %v", i+1, got, want)
-				}
-			}
-			for n := 0; n < 200; n++ {
-				it.Tries["c"] = n
-				if got, want := p.Spent(&it, c.typ, c.f), c.spentAt > 0 && n >= c.spentAt; got != want {
-					t.Fatalf("spent after %d failures: %v, want %v", n, got, want)
 				}
 			}
 		})
@@ -83,7 +76,7 @@ func TestNextIsNeverEarly(t *testing.T) {
 		dur := func(label string, upTo time.Duration) time.Duration {
 			return time.Duration(rapid.Int64Range(1, int64(upTo)).Draw(t, label))
 		}
-		r := Rule{Max: rapid.IntRange(0, 5).Draw(t, "max")}
+		r := Rule{}
 		for range rapid.IntRange(1, 4).Draw(t, "intervals") {
 			r.Intervals = append(r.Intervals, dur("interval", 8*time.Hour))
 		}

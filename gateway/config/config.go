@@ -64,8 +64,8 @@ func (r Retry) Policy() queue.Policy {
 	return queue.Policy{
 		Rules: []queue.Rule{
 			{Type: "smtp", Intervals: smtp},
-			{Sort: queue.Transfer, Intervals: append(transfer, r.OpenInterval.D()), Max: r.TransferRetries},
-			{Sort: queue.Open, Intervals: []time.Duration{r.OpenInterval.D()}, Max: r.OpenRetries},
+			{Sort: queue.Transfer, Intervals: append(transfer, r.OpenInterval.D())},
+			{Sort: queue.Open, Intervals: []time.Duration{r.OpenInterval.D()}},
 		},
 		Expiry:       map[mail.Priority]time.Duration{mail.Urgent: r.Urgent.D(), mail.Normal: r.Normal.D(), mail.NonUrgent: r.NonUrgent.D()},
 		DelayNotice:  r.DelayNotice.D(),
