@@ -22,32 +22,49 @@ import (
 	"backbone/connectors/x400/tpkt"
 )
 
-// maxInput bounds what is decoded.
-const maxInput = 256 << 20
+// MaxInput bounds what is decoded, in octets.
+const MaxInput = 256 << 20
+
+// ErrNothing says that no part of the input could be decoded.
+var ErrNothing = errors.New("decode: nothing of it is X.400")
 
 // Write decodes b and prints it: a capture file (pcap, pcapng), the octets of one direction of a connection (TPKTs), a
 // transfer (an EXTERNAL), an MTS-APDU, an interpersonal message or notification, or an association control or presentation
-// APDU. The error says that part of it could not be decoded; everything else was printed.
+// APDU; all but a capture file also as hex text. The error says that part of it could not be decoded, and everything else
+// was printed; with ErrNothing there was nothing else.
 func Write(w io.Writer, b []byte) error {
+	if len(b) > MaxInput {
+		return fmt.Errorf("decode: %d octets are more than %d", len(b), MaxInput)
+	}
 	p := &printer{w: w}
+	if !pcap.Magic(b) {
+		var err error
+		if b, err = octets(b); err != nil {
+			return errors.Join(ErrNothing, err)
+		}
+	}
 	switch {
-	case len(b) > maxInput:
-		return fmt.Errorf("decode: %d octets are more than %d", len(b), maxInput)
 	case pcap.Magic(b):
 		p.capture(b)
 	case len(b) > 4 && b[0] == 3 && b[1] == 0 && int(b[2])<<8|int(b[3]) <= len(b):
-		p.stream(newFlow(), b)
+		f := newFlow()
+		p.stream(f, b)
+		p.leftOver("the connection", f)
 	default:
 		p.apdu(b)
+	}
+	if p.decoded == 0 && p.werr == nil {
+		p.errs = append([]error{ErrNothing}, p.errs...)
 	}
 	return errors.Join(append(p.errs, p.werr)...)
 }
 
 type printer struct {
-	w     io.Writer
-	depth int
-	errs  []error
-	werr  error
+	w       io.Writer
+	depth   int
+	decoded int // TPDUs and APDUs that could be read
+	errs    []error
+	werr    error
 }
 
 func (p *printer) line(format string, args ...any) {
@@ -82,7 +99,20 @@ func (p *printer) capture(b []byte) {
 				p.line("%s:", who)
 				p.in(func() { p.stream(f.side(t.FromCaller), t.Octets) })
 			}
+			p.leftOver(c.Caller.String(), f)
+			p.leftOver(c.Answerer.String(), f.other)
 		})
+	}
+}
+
+// leftOver prints what one side had begun when the octets ended: a transfer that was cut, half a packet.
+func (p *printer) leftOver(who string, f *flow) {
+	if n := len(f.rest) + len(f.tsdu); n > 0 {
+		p.fail(fmt.Errorf("%s breaks off within a packet, after %d octets of it", who, n))
+	}
+	if len(f.transfer) > 0 {
+		p.line("transfer of %s, not ended: %d octets", who, len(f.transfer))
+		p.in(func() { p.transferred(f.transfer) })
 	}
 }
 
@@ -140,6 +170,7 @@ func (p *printer) tpdu(f *flow, b []byte) {
 		p.fail(err)
 		return
 	}
+	p.decoded++
 	switch t.Code {
 	case cotp.CR, cotp.CC:
 		p.line("COTP %s  source %04x, destination %04x, TPDU size %d%s%s", t.Code, t.Src, t.Dst, t.Size, selector("called", t.Called), selector("calling", t.Calling))
@@ -193,7 +224,7 @@ func (p *printer) spdu(f *flow, s *session.SPDU) {
 			if len(s.UserData) > 0 {
 				p.connect(f, s, true)
 			}
-		case session.AS:
+		case session.AS, session.AD:
 			f.transfer = nil
 		case session.DT:
 			p.data(f, s.UserData)
@@ -253,7 +284,7 @@ func (p *printer) data(f *flow, b []byte) {
 		}
 		octets := v.Octets
 		if v.Single != nil {
-			d := ber.NewDecoder(v.Single, ber.Limits{Depth: 96, Elements: 1 << 20, Joined: maxInput})
+			d := ber.NewDecoder(v.Single, ber.Limits{Depth: 96, Elements: 1 << 20, Joined: MaxInput})
 			if root := d.Root(); root.Is(ber.OctetString) {
 				octets = root.Octets()
 			} else {
@@ -277,12 +308,13 @@ func (p *printer) transferred(b []byte) {
 
 // apdu prints octets of which nobody said what they are.
 func (p *printer) apdu(b []byte) {
-	d := ber.NewDecoder(b, ber.Limits{Depth: 96, Elements: 4 << 20, Joined: maxInput})
+	d := ber.NewDecoder(b, ber.Limits{Depth: 96, Elements: 4 << 20, Joined: MaxInput})
 	root := d.Root()
 	if d.Err() != nil {
 		p.fail(d.Err())
 		return
 	}
+	p.decoded++
 	switch {
 	case root.Is(ber.ExternalType):
 		p.transferred(b)

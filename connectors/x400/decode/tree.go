@@ -36,7 +36,7 @@ type member struct {
 
 // tree prints one element of type t.
 func (p *printer) tree(b []byte, t *asn) {
-	d := ber.NewDecoder(b, ber.Limits{Depth: 96, Elements: 4 << 20, Joined: maxInput})
+	d := ber.NewDecoder(b, ber.Limits{Depth: 96, Elements: 4 << 20, Joined: MaxInput})
 	root := d.Root()
 	name := root.Tag.String()
 	switch {
@@ -193,7 +193,7 @@ const maxShown = 200
 func text(b []byte) string {
 	for _, c := range b {
 		if (c < ' ' || c > '~') && c != '\r' && c != '\n' && c != '\t' {
-			return hex(b)
+			return inHex(b)
 		}
 	}
 	return quote(string(b))
@@ -206,7 +206,7 @@ func quote(s string) string {
 	return fmt.Sprintf("%q", s)
 }
 
-func hex(b []byte) string {
+func inHex(b []byte) string {
 	if len(b) > maxShown/4 {
 		return fmt.Sprintf("'%x'H... (%d octets)", b[:maxShown/4], len(b))
 	}

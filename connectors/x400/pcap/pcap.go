@@ -1,8 +1,9 @@
 // Package pcap reads the TCP conversations of a capture file and writes one that tshark reads: the form in which
 // operators keep what two MTAs said to each other.
 //
-// It knows the classic pcap format on Ethernet, Linux cooked, loop-back and raw IPv4 links, and IPv4 only. It reorders and
-// joins segments; what is missing from a capture ends that conversation's octets there. It never panics on a broken file.
+// It knows the classic pcap format and pcapng, on Ethernet, Linux cooked, loop-back and raw IP links; of IPv6 only packets
+// without extension headers. It reorders and joins segments; what is missing from a capture ends that conversation's octets
+// there. It never panics on a broken file.
 package pcap
 
 import (
@@ -76,18 +77,18 @@ func Read(b []byte) ([]*Conversation, error) {
 	return r.done(), nil
 }
 
-// networkLayer strips the link layer, or gives nil when the packet is not IPv4.
+// networkLayer strips the link layer, or gives nil when the packet is not IP.
 func networkLayer(link uint32, p []byte) []byte {
 	var skip int
 	switch link {
 	case 0: // loop-back: four octets of family
 		skip = 4
 	case 1: // Ethernet
-		if len(p) < 14 || binary.BigEndian.Uint16(p[12:]) != 0x0800 {
+		if len(p) < 14 || (binary.BigEndian.Uint16(p[12:]) != 0x0800 && binary.BigEndian.Uint16(p[12:]) != 0x86dd) {
 			return nil
 		}
 		skip = 14
-	case 12, 101: // raw IP
+	case 12, 101, 228, 229: // raw IP
 	case 113: // Linux cooked
 		skip = 16
 	case 276: // Linux cooked, version 2
@@ -95,7 +96,7 @@ func networkLayer(link uint32, p []byte) []byte {
 	default:
 		return nil
 	}
-	if len(p) < skip+20 || p[skip]>>4 != 4 {
+	if len(p) < skip+20 || (p[skip]>>4 != 4 && p[skip]>>4 != 6) {
 		return nil
 	}
 	return p[skip:]
@@ -116,19 +117,35 @@ type tracked struct {
 	early [2]map[uint32][]byte
 }
 
-// packet takes an IPv4 packet; nil is none.
+// transport gives the TCP segment of an IP packet with its addresses, or nil when it holds no whole one.
+func transport(ip []byte) (tcp []byte, src, dst netip.Addr) {
+	var head, total, from, size int
+	var protocol byte
+	if ip[0]>>4 == 6 {
+		if len(ip) < 40 {
+			return nil, src, dst
+		}
+		protocol, head, total, from, size = ip[6], 40, 40+int(binary.BigEndian.Uint16(ip[4:])), 8, 16
+	} else {
+		protocol, head, total, from, size = ip[9], int(ip[0]&15)*4, int(binary.BigEndian.Uint16(ip[2:])), 12, 4
+	}
+	if protocol != 6 || head < 20 || total < head+20 || total > len(ip) {
+		return nil, src, dst
+	}
+	src, _ = netip.AddrFromSlice(ip[from : from+size])
+	dst, _ = netip.AddrFromSlice(ip[from+size : from+2*size])
+	return ip[head:total], src, dst
+}
+
+// packet takes an IP packet; nil is none.
 func (r *reader) packet(ip []byte) {
 	if ip == nil {
 		return
 	}
-	head := int(ip[0]&15) * 4
-	total := int(binary.BigEndian.Uint16(ip[2:]))
-	if ip[9] != 6 || head < 20 || total < head+20 || total > len(ip) {
+	tcp, src, dst := transport(ip)
+	if tcp == nil {
 		return
 	}
-	tcp := ip[head:total]
-	src, _ := netip.AddrFromSlice(ip[12:16])
-	dst, _ := netip.AddrFromSlice(ip[16:20])
 	f := flow{netip.AddrPortFrom(src, binary.BigEndian.Uint16(tcp)), netip.AddrPortFrom(dst, binary.BigEndian.Uint16(tcp[2:]))}
 	seq := binary.BigEndian.Uint32(tcp[4:])
 	data := int(tcp[12]>>4) * 4
