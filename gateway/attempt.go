@@ -21,6 +21,9 @@ const scopeLink = mail.ScopeLink
 // poisonTries is the key under which an item counts attempts that ended in a way nobody foresaw.
 const poisonTries = "!poison"
 
+// viaTries, before a connector's name, marks an item whose way an operator has fixed to it.
+const viaTries = "!via:"
+
 // attempt takes one leased item one step on: route it as things are now, try what can be tried, and settle what came
 // of it. It never leaves the lease open unless the process is stopping.
 func (g *Gateway) attempt(ctx context.Context, j job) {
@@ -79,7 +82,12 @@ func (g *Gateway) planItem(ctx context.Context, it *queue.Item, rs []mail.Recipi
 			tries[it.Dest.Connector] = g.o.OpenRetries
 		}
 	}
-	p := g.plan(ctx, &it.Envelope, rs, tries, it.Body.Size, now)
+	var p plan
+	if it.Tries[viaTries+it.Dest.Connector] > 0 {
+		p = g.forced(it.Dest.Connector, rs, now)
+	} else {
+		p = g.plan(ctx, &it.Envelope, rs, tries, it.Body.Size, now)
+	}
 	if assume == nil {
 		return p
 	}

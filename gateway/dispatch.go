@@ -32,7 +32,9 @@ type job struct {
 func (g *Gateway) Run(ctx context.Context) error {
 	// What was parked for a link that was down when the last process ended is fetched: this one has not tried the link.
 	stats, err := g.o.Store.Dests(ctx)
-	if err != nil {
+	if ctx.Err() != nil {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	for _, st := range stats {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"time"
 
 	"backbone/gateway/address"
@@ -87,8 +89,9 @@ func (g *Gateway) Bounce(ctx context.Context, f queue.Filter, by, reason string,
 	})
 }
 
-// Reroute computes the way of what f selects anew, now, whatever it waits for; with connector set it goes that way as
-// long as that connector can serve the address at all.
+// Reroute computes the way of what f selects anew, now, whatever it waits for. With connector set it goes that way and no
+// other, whatever the address spaces and the link's state, until it is rerouted again; a recipient whom the connector
+// can't serve at all stays where it is.
 func (g *Gateway) Reroute(ctx context.Context, f queue.Filter, connector, by, reason string, dryRun bool) (int, error) {
 	if connector != "" {
 		if _, ok := g.members[connector]; !ok {
@@ -97,14 +100,26 @@ func (g *Gateway) Reroute(ctx context.Context, f queue.Filter, connector, by, re
 	}
 	return g.seize(ctx, f, dryRun, func(s *settling) {
 		var p plan
+		it := &s.lease.Item
+		it.Tries = maps.Clone(it.Tries)
+		maps.DeleteFunc(it.Tries, func(k string, _ int) bool { return strings.HasPrefix(k, viaTries) })
 		if connector == "" {
 			p = g.planItem(ctx, &s.lease.Item, s.lease.Envelope.Recipients, nil, s.now)
 		} else {
 			p = g.forced(connector, s.lease.Envelope.Recipients, s.now)
 		}
+		plain := it.Tries
+		if connector != "" {
+			it.Tries = maps.Clone(plain)
+			if it.Tries == nil {
+				it.Tries = map[string]int{}
+			}
+			it.Tries[viaTries+connector] = 1
+		}
 		for _, gr := range p.groups {
 			s.move(gr)
 		}
+		it.Tries = plain
 		for _, bad := range p.failed {
 			keep := s.lease.Item
 			keep.Envelope.Recipients, keep.Last = []mail.Recipient{bad.rcpt}, bad.why
@@ -130,7 +145,11 @@ func (g *Gateway) forced(connector string, rs []mail.Recipient, now time.Time) p
 		if !ok {
 			i = len(p.groups)
 			index[hop] = i
-			p.groups = append(p.groups, group{dest: queue.Dest{Connector: connector, Host: hop}})
+			gr := group{dest: queue.Dest{Connector: connector, Host: hop}}
+			if st := g.memberState(connector, hop, now); st.State != routing.Up {
+				gr.waiting = &st
+			}
+			p.groups = append(p.groups, gr)
 		}
 		p.groups[i].rcpt = append(p.groups[i].rcpt, r)
 	}

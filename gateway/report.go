@@ -71,7 +71,7 @@ func noReport(env *mail.Envelope) string {
 	case env.Extra["system"] != "":
 		return "system mail is never reported on to a mailbox"
 	}
-	if ms, err := env.Originator.MSMail(); err == nil && ms.System() {
+	if ms, err := env.Originator.MSMail(); err == nil && (ms.System() || ms.Postmaster()) {
 		return "never to " + ms.Mailbox
 	}
 	if env.Originator.Type == address.SMTP {

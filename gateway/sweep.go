@@ -82,7 +82,7 @@ func (g *Gateway) lookAt(ctx context.Context, l look) error {
 // rerouteWaiting routes what waits for d anew and moves what has a better way. It returns how many moved.
 func (g *Gateway) rerouteWaiting(ctx context.Context, d queue.Dest, look look) (moved int, err error) {
 	var after queue.ID
-	for vain := 0; ctx.Err() == nil && (look.dest == d || vain < barren) && !(look.one && moved > 0); {
+	for vain := 0; ctx.Err() == nil && (look.dest == d || vain < barren) && (!look.one || moved == 0); {
 		ls, err := g.o.Store.LeaseWaiting(ctx, d, g.owner, after, 100, g.o.LeaseFor)
 		if err != nil || len(ls) == 0 {
 			return moved, err
