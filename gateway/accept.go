@@ -13,12 +13,14 @@ import (
 	"backbone/queue"
 )
 
-// Screen tells whether a recipient would be taken: it can be resolved and some address space leads to it.
-func (g *Gateway) Screen(_ context.Context, src mail.Source, _, recipient address.Address) error {
+// Screen tells whether a recipient would be taken: it can be resolved and some address space leads to it. The way back to
+// the originator is learned as from a message: the answer to a probe needs it.
+func (g *Gateway) Screen(_ context.Context, src mail.Source, originator, recipient address.Address) error {
 	ok, bad := g.resolve([]mail.Recipient{{Address: recipient}})
 	if len(bad) > 0 {
 		return bad[0].why
 	}
+	g.learn(originator, src, time.Now())
 	if _, dec := g.route(ok[0].Address, &mail.Envelope{Source: src}, nil, time.Now()); dec.Failure != nil {
 		return dec.Failure
 	}
@@ -53,6 +55,9 @@ func (g *Gateway) Accept(ctx context.Context, s connectors.Submission) (connecto
 	body, err := g.o.Store.Stage(ctx, s.Content, limit)
 	if err != nil {
 		return connectors.Receipt{}, storeFailure(err)
+	}
+	if g.absorb(ctx, &env, body) {
+		return connectors.Receipt{ID: env.ID}, body.Discard()
 	}
 	size := body.Size()
 	rs, bad := g.resolve(env.Recipients)
@@ -116,12 +121,15 @@ func (g *Gateway) complete(env *mail.Envelope, now time.Time) error {
 		env.Name = g.o.Directory.Name(env.Originator)
 	}
 	env.Trace = append(append([]mail.Hop(nil), env.Trace...), mail.Hop{Site: g.o.Site.Name, Via: env.Source.Connector, At: now})
-	if g.o.ReplyRoutes > 0 && env.Source.Authenticated && !env.Originator.IsZero() {
-		if m, ok := g.members[env.Source.Connector]; ok && m.Type != "msmail" {
-			g.o.Directory.Learn(env.Originator, env.Source.Connector, env.Source.Peer, now)
-		}
-	}
+	g.learn(env.Originator, env.Source, now)
 	return nil
+}
+
+// learn remembers the way back to an originator whose peer has shown who it is.
+func (g *Gateway) learn(originator address.Address, src mail.Source, now time.Time) {
+	if m, ok := g.members[src.Connector]; ok && m.Type != "msmail" && g.o.ReplyRoutes > 0 && src.Authenticated && !originator.IsZero() {
+		g.o.Directory.Learn(originator, src.Connector, src.Peer, now)
+	}
 }
 
 // nativeOriginator undoes an encapsulated originator, unless nobody here could then find the way back to him: an
@@ -144,7 +152,7 @@ func (g *Gateway) nativeOriginator(a address.Address, now time.Time) address.Add
 func (g *Gateway) trackNotes(ctx context.Context, env *mail.Envelope, notes []mail.Note) {
 	e := event(tracking.Received, env)
 	e.Connector, e.Peer, e.Source = env.Source.Connector, env.Source.Peer, env.Source.Detail
-	e.Recipients = addresses(env.Recipients)
+	e.Kind, e.About, e.Recipients = env.Kind, env.About, addresses(env.Recipients)
 	e.Notes = notes
 	g.track(ctx, e)
 }

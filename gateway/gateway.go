@@ -67,6 +67,7 @@ type Gateway struct {
 	log     *slog.Logger
 	kick    chan struct{}
 	sweeps  chan look
+	probes  probes
 
 	randMu sync.Mutex
 	rand   *rand.Rand

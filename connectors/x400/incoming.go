@@ -379,8 +379,9 @@ func (a *arrival) submitReport(d *dsn.Report, to address.Address, dedup string) 
 	if err != nil {
 		return err
 	}
+	// It comes from us, not from the peer: its way leads back there, which for the peer's own mail would be a loop.
 	env := mail.Envelope{Kind: mail.KindReport, Recipients: []mail.Recipient{{Address: to, Notify: mail.NotifyNever}}, About: d.About, EightBit: eightBit,
-		Source: mail.Source{Connector: a.peer.connector, Peer: a.peer.remoteMTA, Detail: a.from, Authenticated: true}, ContentType: "message/rfc822"}
+		Source: mail.Source{Connector: a.peer.connector, Peer: a.peer.localMTA, Detail: a.from, Authenticated: true}, ContentType: "message/rfc822"}
 	_, err = a.gw.Accept(a.ctx, connectors.Submission{Envelope: env, Content: &b, Dedup: dedup})
 	return final(err, a)
 }
@@ -403,6 +404,9 @@ func final(err error, a *arrival) error {
 // report takes a report for one of our originators.
 func (a *arrival) report(r *p1.Report) error {
 	to := a.peer.addresses.Native(r.Destination.Address)
+	if to == a.peer.addresses.Native(a.peer.postmaster()) { // what went out without an originator, see peer.originator
+		to = address.Address{Type: address.SMTP, Value: "postmaster@" + a.peer.addresses.Domain}
+	}
 	dedup := a.dedup("report", r.ID, len(r.Trace), nil)
 	var b bytes.Buffer
 	domain := a.peer.addresses.Domain
@@ -426,6 +430,9 @@ func (a *arrival) probe(v *p1.Envelope) error {
 	d := &dsn.Report{ReportingMTA: dsn.MTA{Type: "x400", Name: a.peer.localMTA}, EnvID: env.EnvID, About: env.ID, Arrival: time.Now()}
 	for _, r := range env.Recipients {
 		err := a.gw.Screen(a.ctx, env.Source, env.Originator, r.Address)
+		if limit := a.peer.cfg.MaxSize; err == nil && limit > 0 && v.ContentLength > limit {
+			err = mail.TooLarge(fmt.Sprintf("%d octets, at most %d are taken", v.ContentLength, limit))
+		}
 		switch f := mail.AsFailure(err); {
 		case err == nil:
 			if r.Notify.Wants(mail.NotifySuccess) {

@@ -65,6 +65,7 @@ func (s *Service) Handler() http.Handler {
 		}
 		return s.Gateway.Explain(a), nil
 	})
+	post(mux, "/v1/probe", func(r *http.Request, req ProbeRequest) (any, error) { return s.Probe(r.Context(), req) })
 	mux.HandleFunc("GET /v1/route/table", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		var err error
