@@ -105,6 +105,25 @@ func TestALinkThatFailsAgainWhileItsMailIsFetchedKeepsTheRest(t *testing.T) {
 	})
 }
 
+func TestMailThatWaitedForItsOwnReasonIsFetchedWhenItsLinkGoesDownAndComesBack(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.site.says(&mail.Failure{Class: mail.Transient, Scope: mail.ScopeMessage, Code: 451, Enhanced: "4.4.2", Text: "no answer to the whole message"})
+		r.must("MS:NET/PO2/FIRST", nil)
+		r.site.says(unplugged)
+		r.must("MS:NET/PO2/SECOND", nil)
+		r.after(5 * time.Minute) // FIRST is due and finds the link down
+		r.expect("waiting", len(r.waiting()), 2)
+		for _, it := range r.waiting() {
+			if it.Envelope.Recipients[0].Address.Value == "NET/PO2/FIRST" && !strings.Contains(it.Last.Text, "no answer to the whole message") {
+				t.Errorf("what the peer said before is forgotten: %s", it.Last.Text)
+			}
+		}
+		r.site.says(nil)
+		r.after(12 * time.Minute)
+		r.expect("delivered", len(r.site.received()), 2)
+	})
+}
+
 func TestQueuedMailGoesTheDearerWayWithoutAnOperator(t *testing.T) {
 	second := &wire{name: "x400", typ: "x400", hop: "SITEB", spaces: []address.Space{dearer(t, "MS:NET/PO2")}}
 	inBubble(t, func(r *rig) {

@@ -103,8 +103,11 @@ func (s *settling) move(gr group) {
 func (s *settling) park(gr group) {
 	keep := s.lease.Item
 	keep.Envelope.Recipients = gr.rcpt
-	if keep.Last == nil {
+	if last := keep.Last; last == nil || last.Scope != scopeLink {
 		keep.Last = linkFailure(gr.waiting)
+		if last != nil {
+			keep.Last.Text, keep.Last.Peer = keep.Last.Text+"; before that: "+last.Error(), last.Peer
+		}
 	}
 	s.noteDelay(&keep)
 	keep.Next = s.g.parkUntil(&keep, gr.waiting, s.now)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"backbone/gateway/routing"
 	"backbone/queue"
 )
 
@@ -162,10 +161,14 @@ func (g *Gateway) sweepSuspended(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// stay parks a group where it is, also when its link is up again: then only expiry bounds the wait.
+// stay leaves a group where it is: until its link opens, or when that is up again by now, until its own time.
 func (s *settling) stay(gr group) {
-	if gr.waiting == nil {
-		gr.waiting = &routing.LinkState{State: routing.Up}
+	if gr.waiting != nil {
+		s.park(gr)
+		return
 	}
-	s.park(gr)
+	keep := s.lease.Item
+	keep.Envelope.Recipients = gr.rcpt
+	s.noteDelay(&keep)
+	s.keep = append(s.keep, keep)
 }

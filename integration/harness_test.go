@@ -79,6 +79,15 @@ func (s *site) start() {
 	})
 }
 
+// rewrite changes the configuration for the next start.
+func (s *site) rewrite(change func(string) string) {
+	s.t.Helper()
+	text := read(s.t, s.config)
+	if err := os.WriteFile(s.config, []byte(change(text)), 0o640); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // stop ends it in good order; it must exit with 0.
 func (s *site) stop() {
 	if s.cmd == nil || s.cmd.ProcessState != nil {
@@ -183,6 +192,7 @@ listen = ""
 [retry]
 open_interval = "1s"
 transfer_interval = "1s"
+smtp = ["1s"]
 [connector.msmail]
 type = "msmail"
 dir = "."

@@ -198,7 +198,7 @@ func TestPostfixAndPostOfficesAnswerEachOther(t *testing.T) {
 	drop(t, a.po("NET/PO1"), "OUT2", strings.Replace(message("NET/PO1/ASMITH", "X", "To nowhere", "text\r\n", nil), "TO:X", "TO:SMTP:kim@refused.example", 1))
 	until(t, time.Minute, "a report reaches PO1", func() bool { return len(delivered(t, a.po("NET/PO1"))) == 2 })
 	for _, f := range delivered(t, a.po("NET/PO1")) {
-		if f != answer && (!strings.Contains(read(t, f), "kim@refused.example") || !strings.Contains(read(t, f), "[001]")) {
+		if f != answer && (!strings.Contains(read(t, f), "kim@refused.example") || !strings.Contains(read(t, f), "[002]")) {
 			t.Errorf("the report does not name the recipient and the code [002]:\n%s", read(t, f))
 		}
 	}

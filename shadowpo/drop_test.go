@@ -3,7 +3,6 @@ package shadowpo
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"backbone/gateway/address"
+	"backbone/shadowpo/droptest"
 )
 
 var po1 = address.MSMail{Net: "NORTHWIND", PO: "PO1"}
@@ -55,10 +55,7 @@ func (w testWriter) Write(b []byte) (int, error) {
 }
 
 // message is a small MMFF message with the given subject.
-func message(subject string) string {
-	body := "Hello from " + subject + "\r\n"
-	return fmt.Sprintf("VERSION:3.00\r\nTO:CSI:NORTHWIND/PO2/MKUMAR\r\nFROM:CSI:NORTHWIND/PO1/ASMITH\r\nSUBJECT:%s\r\nTEXT:%d\r\n%s", subject, len(body), body)
-}
+func message(subject string) string { return droptest.Message(subject) }
 
 // put drops a file as a good writer does.
 func put(t testing.TB, dir, name, text string) {

@@ -80,7 +80,11 @@ func (d *Decoder) Next() (*Message, error) {
 	end := h.end()
 	fits := h.sized && end >= 0 && end <= d.size
 	if h.sized && !fits {
-		h.fail(CodeParser, line{off: off}, 0, "the sizes of TEXT and attachments reach beyond the end of the file (octet %d of %d)", end, d.size)
+		where := fmt.Sprintf("octet %d of %d", end, d.size)
+		if end < 0 {
+			where = "their sum is no number of octets"
+		}
+		h.fail(CodeParser, line{off: off}, 0, "the sizes of TEXT and attachments reach beyond the end of the file (%s)", where)
 	}
 	if len(h.errs) == 0 {
 		d.at = end

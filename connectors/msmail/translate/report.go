@@ -114,9 +114,11 @@ func (o *outbound) reasons(b *strings.Builder, r *dsn.Report, action dsn.Action)
 		b.WriteString(g.head + "\r\n\r\n")
 		for _, rcpt := range g.list {
 			fmt.Fprintf(b, "    %s\r\n", o.display(rcpt))
+			told := g.head
 			for _, said := range []string{rcpt.Text, rcpt.Diagnostic} {
-				if said = shown(said); said != "" && !strings.Contains(g.head, said) {
+				if said = shown(said); said != "" && !strings.Contains(told, said) {
 					fmt.Fprintf(b, "        %s\r\n", said)
+					told += "\n" + said
 				}
 			}
 			if !rcpt.WillRetryUntil.IsZero() {
