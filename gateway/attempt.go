@@ -262,7 +262,11 @@ func (s *settling) settle(ctx context.Context) {
 // every connector is at its maximum of retries, it is over.
 func (s *settling) unroutable(f failed) {
 	if f.why.Class == mail.Policy || f.why.MSMail == 5 {
-		s.fail(f.rcpt, f.why)
+		why := *f.why
+		if last := s.lease.Last; last != nil {
+			why.Text, why.Peer = why.Text+"; last: "+last.Error(), last.Peer
+		}
+		s.fail(f.rcpt, &why)
 		return
 	}
 	keep := s.lease.Item
