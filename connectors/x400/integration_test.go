@@ -48,7 +48,8 @@ func tap(t testing.TB, addr string) *wiretap {
 				t.Error(err)
 				return
 			}
-			conv := &pcap.Conversation{Caller: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 40000+n), Answerer: netip.MustParseAddrPort("127.0.0.1:102")}
+			// The answerer has another address than the caller: tshark keeps the two directions' TSDUs apart by address, not by port.
+			conv := &pcap.Conversation{Caller: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 40000+n), Answerer: netip.MustParseAddrPort("127.0.0.2:102")}
 			w.mu.Lock()
 			w.said = append(w.said, conv)
 			w.mu.Unlock()
@@ -100,27 +101,16 @@ func (w *wiretap) end(t testing.TB) []string {
 	return files
 }
 
-// packets makes each TPKT a turn, and so a segment, of its own: where TCP cut them is chance. What one side says while the
-// other is within a TSDU is moved behind that: tshark mixes up the TSDUs of two directions, whose order to each other
-// means nothing.
+// packets makes each TPKT a turn, and so a segment, of its own: where TCP cut them is chance.
 func packets(c *pcap.Conversation) {
-	var out, waiting []pcap.Turn
+	var out []pcap.Turn
 	rest := map[bool][]byte{}
-	within := false
 	for _, t := range c.Turns {
 		b := append(rest[t.FromCaller], t.Octets...)
 		for len(b) >= 7 && len(b) >= int(b[2])<<8|int(b[3]) {
 			n := int(b[2])<<8 | int(b[3])
-			one := pcap.Turn{FromCaller: t.FromCaller, Octets: b[:n:n]}
+			out = append(out, pcap.Turn{FromCaller: t.FromCaller, Octets: b[:n:n]})
 			b = b[n:]
-			if within && t.FromCaller != out[len(out)-1].FromCaller {
-				waiting = append(waiting, one)
-				continue
-			}
-			out = append(out, one)
-			if within = one.Octets[5] == 0xf0 && one.Octets[6] == 0; !within {
-				out, waiting = append(out, waiting...), nil
-			}
 		}
 		rest[t.FromCaller] = b
 	}

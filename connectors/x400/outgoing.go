@@ -291,11 +291,15 @@ func (p *peer) renderReport(t *connectors.Transfer, m *mixer.Mapper) (*octets, e
 func (p *peer) renderProbe(t *connectors.Transfer) (*octets, error) {
 	v := p.envelope(&t.Envelope)
 	v.Probe, v.Deferred, v.Priority = true, time.Time{}, 0
+	o := p.mapper(t.Note).Options
 	v.ContentType = p1.ContentType{BuiltIn: p1.ContentP22}
+	if o.Stack1984 {
+		v.ContentType.BuiltIn = p1.ContentP2
+	}
 	if t.Content != nil {
 		v.ContentLength = t.Content.Size()
 	}
-	b, err := v.EncodeProbe(p.mapper(t.Note).Options)
+	b, err := v.EncodeProbe(o)
 	if err != nil {
 		return nil, mail.BadContent("the probe can't be written", fmt.Errorf("p1: %w", err))
 	}
