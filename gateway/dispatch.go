@@ -122,8 +122,8 @@ func (d *dispatcher) pass(ctx context.Context) (next time.Time, more bool, err e
 		}
 		d.start(job{ls[0], true})
 	}
-	for dest, after := range g.links.draining() {
-		got, err := d.drain(ctx, dest, after, now)
+	for dest, at := range g.links.draining() {
+		got, err := d.drain(ctx, dest, at, now)
 		if err != nil {
 			return next, false, err
 		}
@@ -179,17 +179,17 @@ func (d *dispatcher) resumed(ctx context.Context, now time.Time) (next time.Time
 
 // drain fetches what waited for a link that has recovered, whether its time has come or not: it was only waiting for
 // this. What waits for a reason of its own (a refusal by the peer, a deferred delivery time) is left alone.
-func (d *dispatcher) drain(ctx context.Context, dest queue.Dest, after queue.ID, now time.Time) (bool, error) {
+func (d *dispatcher) drain(ctx context.Context, dest queue.Dest, at drain, now time.Time) (bool, error) {
 	n := d.slots(dest)
 	if n == 0 {
 		return false, nil
 	}
-	ls, err := d.g.o.Store.LeaseWaiting(ctx, dest, d.g.owner, after, n, d.g.o.LeaseFor)
+	ls, err := d.g.o.Store.LeaseWaiting(ctx, dest, d.g.owner, at.after, n, d.g.o.LeaseFor)
 	if err != nil {
 		return false, err
 	}
 	if len(ls) == 0 {
-		d.g.links.drained(dest, 0, true)
+		d.g.links.drained(dest, at, true)
 		return false, nil
 	}
 	var back []queue.Lease
@@ -205,7 +205,8 @@ func (d *dispatcher) drain(ctx context.Context, dest queue.Dest, after queue.ID,
 			return false, err
 		}
 	}
-	d.g.links.drained(dest, ls[len(ls)-1].ID, false)
+	at.after = ls[len(ls)-1].ID
+	d.g.links.drained(dest, at, false)
 	return true, nil
 }
 

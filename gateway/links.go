@@ -11,8 +11,9 @@ import (
 
 // links remembers which next hops can't be opened. It is memory only: after a restart every link is tried afresh.
 type links struct {
-	mu sync.Mutex
-	m  map[queue.Dest]*link
+	mu     sync.Mutex
+	m      map[queue.Dest]*link
+	drains uint64 // begun so far
 }
 
 // link is one next hop that failed to open, until it opens again.
@@ -25,7 +26,13 @@ type link struct {
 	untested bool // it was due to be tried, but nothing waited for it: up until somebody knows better, or until until
 	// draining: the link is up again and what waited for it is being fetched, up to cursor so far.
 	draining bool
-	cursor   queue.ID
+	drain    drain
+}
+
+// drain is how far one fetching of waiting mail has got. Its number tells it from one that has begun anew meanwhile.
+type drain struct {
+	number uint64
+	after  queue.ID
 }
 
 // LinkStatus is a link that is not up, for operators.
@@ -65,8 +72,14 @@ func (l *links) opened(d queue.Dest) (recovered bool) {
 	if k == nil || k.draining {
 		return false
 	}
-	l.m[d] = &link{draining: true}
+	l.begin(d)
 	return true
+}
+
+// begin starts fetching what waits for d, from the beginning. The lock is held.
+func (l *links) begin(d queue.Dest) {
+	l.drains++
+	l.m[d] = &link{draining: true, drain: drain{number: l.drains}}
 }
 
 // down returns the link's state when it may not be tried at now.
@@ -127,34 +140,35 @@ func (l *links) aborted(d queue.Dest) {
 }
 
 // draining lists the recovered links whose waiting mail is still being fetched, with how far it has got.
-func (l *links) draining() map[queue.Dest]queue.ID {
+func (l *links) draining() map[queue.Dest]drain {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var out map[queue.Dest]queue.ID
+	var out map[queue.Dest]drain
 	for d, k := range l.m {
 		if k.draining {
 			if out == nil {
-				out = map[queue.Dest]queue.ID{}
+				out = map[queue.Dest]drain{}
 			}
-			out[d] = k.cursor
+			out[d] = k.drain
 		}
 	}
 	return out
 }
 
-// drained moves the drain on to id; done ends it.
-func (l *links) drained(d queue.Dest, id queue.ID, done bool) {
+// drained moves a drain on to where it has got; done ends it. It says nothing about one that began meanwhile, whose mail
+// may have been passed by.
+func (l *links) drained(d queue.Dest, at drain, done bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.m[d]
-	if k == nil || !k.draining {
+	if k == nil || !k.draining || k.drain.number != at.number {
 		return
 	}
 	if done {
 		delete(l.m, d)
 		return
 	}
-	k.cursor = id
+	k.drain = at
 }
 
 // retryNow makes every link that is down due now: an operator said that the trouble is over.
@@ -172,11 +186,8 @@ func (l *links) retryNow(match func(queue.Dest) bool, now time.Time) {
 func (l *links) resume(d queue.Dest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch k := l.m[d]; {
-	case k == nil || k.untested:
-		l.m[d] = &link{draining: true}
-	case k.draining:
-		k.cursor = 0
+	if k := l.m[d]; k == nil || k.untested || k.draining {
+		l.begin(d)
 	}
 }
 

@@ -194,8 +194,11 @@ func (g *Gateway) ask(ctx context.Context, prober connectors.Prober, r ProbeRequ
 		Trace:      []mail.Hop{{Site: g.o.Site.Name, Via: "control", At: now}},
 	}
 	g.trackProbe(ctx, tracking.Received, &env, func(e *tracking.Event) { e.Connector, e.By = "control", r.By })
-	reported := g.probes.wait(a.ID)
-	defer g.probes.end(a.ID)
+	var reported <-chan *dsn.Report // nil, when nobody waits: the report goes to the probe's originator
+	if r.Wait > 0 {
+		reported = g.probes.wait(a.ID)
+		defer g.probes.end(a.ID)
+	}
 	out := prober.Probe(ctx, &connectors.Transfer{
 		Key: transferKey(&env, env.Recipients), NextHop: chosen.NextHop, Envelope: env, Content: lengthOnly(r.Size), Attempt: 1, Note: func(mail.Note) {},
 	})[0]

@@ -115,6 +115,12 @@ func (g *Gateway) rerouteWaiting(ctx context.Context, d queue.Dest, look look) (
 			if err := g.o.Store.Return(ctx, back); err != nil {
 				return moved, err
 			}
+			// While they were looked at here, what fetches the mail of a link that came up could not see them.
+			items := make([]queue.Item, len(back))
+			for i, l := range back {
+				items[i] = l.Item
+			}
+			g.fetchParked(items)
 		}
 	}
 	return moved, ctx.Err()
