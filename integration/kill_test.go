@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -55,4 +56,46 @@ func TestKilledWith9DuringTheSiteLinkEveryMessageArrivesOnce(t *testing.T) {
 func TestKilledWith9OverSMTPEveryMessageArrives(t *testing.T) {
 	a, b := pair(t, overSMTP)
 	exchange(t, a, b, 20*kills(t, 50), atLeastOnce, inTurn(a, b))
+}
+
+func TestKilledWith9OverX400EveryMessageArrivesOnce(t *testing.T) {
+	a, b := pair(t, overX400)
+	exchange(t, a, b, 20*kills(t, 20), once, inTurn(a, b))
+}
+
+// TestKilledWith9WithinLargeTransfersOverX400 kills a side while megabytes are under way: what was confirmed by checkpoints dies
+// with it.
+func TestKilledWith9WithinLargeTransfersOverX400(t *testing.T) {
+	a, b := pair(t, overX400)
+	rnd := rand.New(rand.NewPCG(5, 6))
+	const n = 8
+	want := map[string]string{}
+	for i := range n {
+		data := make([]byte, 8<<20)
+		for j := range data {
+			data[j] = byte(rnd.Uint32())
+		}
+		subject := fmt.Sprintf("Large %d", i)
+		want[subject] = string(data)
+		drop(t, a.po("NET/PO1"), fmt.Sprintf("L%d", i), message("NET/PO1/ASMITH", "NET/PO2/MKUMAR", subject, "see the file\r\n", data))
+		<-time.After(time.Duration(100+rnd.IntN(250)) * time.Millisecond)
+		s := []*site{a, b}[i%2]
+		s.kill()
+		s.start()
+	}
+	until(t, 2*time.Minute, "all arrive", func() bool { return len(delivered(t, b.po("NET/PO2"))) >= n })
+	for _, name := range delivered(t, b.po("NET/PO2")) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := fieldsOf(t, name, text)
+		if len(f.Attachments) != 1 || f.Attachments[0].Octets != want[f.Subject] {
+			t.Errorf("%q came twice, or with another attachment", f.Subject)
+		}
+		delete(want, f.Subject)
+	}
+	for subject := range want {
+		t.Errorf("%q did not arrive", subject)
+	}
 }

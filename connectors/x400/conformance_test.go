@@ -28,6 +28,12 @@ type site struct {
 // open opens cfg and serves its sources until stop.
 func open(t testing.TB, name string, cfg *Config) *site {
 	t.Helper()
+	return openFor(t, name, cfg, &connectortest.Acceptor{})
+}
+
+// openFor serves into a gateway that is there already.
+func openFor(t testing.TB, name string, cfg *Config, gw *connectortest.Acceptor) *site {
+	t.Helper()
 	if bad := cfg.Check(); len(bad) > 0 {
 		t.Fatalf("configuration of %s: %v", name, bad)
 	}
@@ -42,7 +48,7 @@ func open(t testing.TB, name string, cfg *Config) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{opened: opened, gw: &connectortest.Acceptor{}}
+	s := &site{opened: opened, gw: gw}
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	for _, src := range opened.Sources {
