@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"backbone/connectors"
-	"backbone/connectors/connectortest"
 	"backbone/connectors/x400/p1"
 	"backbone/gateway/address"
 	"backbone/gateway/mail"
@@ -151,30 +150,5 @@ func TestACutAtAnyOctetLosesAndDoublesNothing(t *testing.T) {
 				t.Errorf("%s: %s arrived %d times", mode, id, n)
 			}
 		}
-	}
-}
-
-// BenchmarkTransfer measures one association on loop-back.
-func BenchmarkTransfer(b *testing.B) {
-	for _, size := range []int{1 << 10, 10 << 20} {
-		b.Run(fmt.Sprintf("%d octets", size), func(b *testing.B) {
-			there := open(b, "SITEB", answererIn("normal"))
-			there.gw.DiscardContent()
-			caller := section("SITEA", "SITEB")
-			caller.Transport, caller.Peer, caller.RemoteTSelector = "rfc1006", there.addr(), "x400"
-			here := open(b, "SITEA", caller)
-			content := connectortest.Message(size, 1)
-			b.SetBytes(int64(size))
-			for i := 0; b.Loop(); i++ {
-				m := message(fmt.Sprint(i), 0)
-				m.Content = connectortest.Bytes(content)
-				if got := here.opened.Connectors[0].Deliver(context.Background(), m)[0]; got.State != mail.Delivered {
-					b.Fatal(got.Failure)
-				}
-			}
-			if err := link(here, there).Close(); err != nil {
-				b.Error(err)
-			}
-		})
 	}
 }

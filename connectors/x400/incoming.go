@@ -1,6 +1,7 @@
 package x400
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -315,7 +316,12 @@ func (a *arrival) content(m *p1.Message, env *mail.Envelope, note func(mail.Note
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		pw.CloseWithError(write(pw))
+		w := bufio.NewWriterSize(pw, 64<<10) // a pipe makes each write wait for its reader
+		err := write(w)
+		if err == nil {
+			err = w.Flush()
+		}
+		pw.CloseWithError(err)
 	}()
 	return pr, func() {
 		pr.CloseWithError(io.ErrClosedPipe)

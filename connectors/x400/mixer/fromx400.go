@@ -1,7 +1,6 @@
 package mixer
 
 import (
-	"bytes"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -152,95 +151,85 @@ func (m *Mapper) part(w io.Writer, p p22.BodyPart, fields string, depth int) err
 }
 
 // textPart writes a text. A text that is alone in its message and does not end a line is encoded, since SMTP would
-// end the line.
+// end the line. Plain ASCII, however long, is passed on piece by piece; other texts are held while they are converted.
 func (m *Mapper) textPart(w io.Writer, p p22.BodyPart, fields string, alone bool) error {
-	text := textOf(p)
 	b := &builder{}
-	name := "us-ascii"
 	b.partFields(fields)
-	out := []byte(text)
-	if b.contentType != "" {
-		_, params, err := mime.ParseMediaType(b.contentType)
-		want := strings.ToLower(params["charset"])
-		code := charset(want)
-		encoded, encErr := out, error(nil)
-		if code != nil {
-			encoded, encErr = code.NewEncoder().Bytes(out)
-		}
-		fits := code != nil || want == "utf-8" || ascii(out)
-		if err == nil && encErr == nil && fits && strings.HasPrefix(strings.ToLower(b.contentType), "text/plain") {
-			out = encoded
-		} else {
-			b.drop("Content-Type")
+	look, write := &scan{}, p.Octets
+	if p.Kind != p22.IA5 || write(look) != nil || look.eight || !b.takesASCII() {
+		out := b.encoded(textOf(p))
+		look, write = &scan{}, func(w io.Writer) error { _, err := w.Write(out); return err }
+		if err := write(look); err != nil {
+			return err
 		}
 	}
+	look.done()
 	if b.contentType == "" {
-		if !ascii(out) {
-			name = "utf-8"
-		}
-		b.field("Content-Type", "text/plain; charset="+name)
+		b.field("Content-Type", "text/plain; charset="+map[bool]string{false: "us-ascii", true: "utf-8"}[look.eight])
 	}
-	open := alone && !bytes.HasSuffix(out, []byte("\r\n"))
-	if plainLines(out) && !open {
+	open := alone && !look.ended
+	if look.bare {
+		return m.base64Part(w, b, write)
+	}
+	if look.plain() && !open {
 		b.field("Content-Transfer-Encoding", "7bit")
-		b.WriteString("\r\n")
-		b.Write(out)
-		_, err := w.Write(b.Bytes())
-		return err
+	} else {
+		b.field("Content-Transfer-Encoding", "quoted-printable")
 	}
-	if bareLineEnds(out) {
-		return m.base64Part(w, b, func(w io.Writer) error { _, err := w.Write(out); return err })
-	}
-	b.field("Content-Transfer-Encoding", "quoted-printable")
 	b.WriteString("\r\n")
-	q := quotedprintable.NewWriter(b)
-	if _, err := q.Write(out); err != nil {
+	if _, err := w.Write(b.Bytes()); err != nil {
 		return err
 	}
-	if err := q.Close(); err != nil {
+	if look.plain() && !open {
+		return write(w)
+	}
+	q := quotedprintable.NewWriter(w)
+	if err := write(q); err != nil {
 		return err
 	}
-	if open {
-		b.WriteString("=\r\n") // a soft line end
+	if err := q.Close(); err != nil || !open {
+		return err
 	}
-	_, err := w.Write(b.Bytes())
+	_, err := io.WriteString(w, "=\r\n") // a soft line end
 	return err
 }
 
-// plainLines tells text that needs no encoding: CRLF lines of at most 998 octets of printable ASCII (RFC 2045 2.7).
-func plainLines(b []byte) bool {
-	if bareLineEnds(b) {
-		return false
+// encoded gives text in the character set of the part's Content-Type, when it has a place there; else in UTF-8, and
+// Content-Type is dropped.
+func (b *builder) encoded(text string) []byte {
+	out := []byte(text)
+	if b.contentType == "" {
+		return out
 	}
-	for _, line := range bytes.Split(b, []byte("\r\n")) {
-		if len(line) > 998 || bytes.HasPrefix(line, []byte("From ")) || bytes.HasSuffix(line, []byte(" ")) || bytes.HasSuffix(line, []byte("\t")) {
-			return false // a relay may change it
-		}
-		for _, c := range line {
-			if c >= 0x7f || (c < ' ' && c != '\t' && c != '\f') {
-				return false
-			}
-		}
+	_, params, err := mime.ParseMediaType(b.contentType)
+	want := strings.ToLower(params["charset"])
+	code := charset(want)
+	encoded, encErr := out, error(nil)
+	if code != nil {
+		encoded, encErr = code.NewEncoder().Bytes(out)
 	}
-	return true
+	fits := code != nil || want == "utf-8" || ascii(out)
+	if err == nil && encErr == nil && fits && strings.HasPrefix(strings.ToLower(b.contentType), "text/plain") {
+		return encoded
+	}
+	b.drop("Content-Type")
+	return out
 }
 
-func bareLineEnds(b []byte) bool {
-	n := bytes.Count(b, []byte("\r\n"))
-	return bytes.Count(b, []byte("\r")) != n || bytes.Count(b, []byte("\n")) != n
+// takesASCII tells that ASCII stands for itself under the part's Content-Type.
+func (b *builder) takesASCII() bool {
+	var all strings.Builder
+	for c := range byte(0x80) {
+		all.WriteByte(c)
+	}
+	probe := builder{contentType: b.contentType}
+	return probe.contentType == "" || (string(probe.encoded(all.String())) == all.String() && probe.contentType != "")
 }
 
 // octetsPart writes what is no text.
 func (m *Mapper) octetsPart(w io.Writer, p p22.BodyPart, fields string) error {
 	b := &builder{}
-	octets := func(w io.Writer) error {
-		for _, d := range p.Data {
-			if err := d.WriteOctets(w); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+	octets := p.Octets
 	switch p.Kind {
 	case p22.File, p22.Bilateral:
 		b.partFields(fields)

@@ -1,6 +1,7 @@
 package p22
 
 import (
+	"io"
 	"strings"
 
 	"backbone/connectors/x400/ber"
@@ -37,6 +38,16 @@ type BodyPart struct {
 	Message     *IPM
 	// Type is the object identifier of an extended part, or the number of a basic one as text.
 	Type string
+}
+
+// Octets writes the octets of text or of a file, piece by piece.
+func (p BodyPart) Octets(w io.Writer) error {
+	for _, d := range p.Data {
+		if err := d.WriteOctets(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Object identifiers (X.420 annex C).
