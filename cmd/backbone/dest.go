@@ -107,9 +107,9 @@ func (a *app) connectorCommand() *cobra.Command {
 func (a *app) suspendVerb(verb string, dest bool) *cobra.Command {
 	var req control.SuspendRequest
 	var until string
-	use, short := "CONNECTOR", "a connector"
+	use, short, what := "CONNECTOR", "a connector", "connector "
 	if dest {
-		use, short = "CONNECTOR:HOST", "a destination"
+		use, short, what = "CONNECTOR:HOST", "a destination", "destination "
 	}
 	c := &cobra.Command{Use: verb + " " + use, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		req.Dest = queue.Dest{Connector: args[0]}
@@ -117,6 +117,9 @@ func (a *app) suspendVerb(verb string, dest bool) *cobra.Command {
 			d, err := queue.ParseDest(args[0])
 			if err != nil {
 				return err
+			}
+			if d.Host == "" {
+				return fmt.Errorf("%q names no destination: write CONNECTOR:HOST as `backbone dest list` does, or `backbone connector %s %s` for all of them", args[0], verb, args[0])
 			}
 			req.Dest = d
 		}
@@ -133,7 +136,7 @@ func (a *app) suspendVerb(verb string, dest bool) *cobra.Command {
 			if err := c.Post(cmd.Context(), "/v1/"+verb, req, &out); err != nil {
 				return err
 			}
-			return a.changed(verb, out, use+" "+args[0])
+			return a.changed(verb, out, what+args[0])
 		})
 	}}
 	c.Flags().BoolVar(&req.DryRun, "dry-run", false, "only say what would change")

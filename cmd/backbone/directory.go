@@ -187,7 +187,7 @@ func (a *app) directoryImport() *cobra.Command {
 				return err
 			}
 			if out.Errors > 0 {
-				return partly{fmt.Sprintf("%d lines were not taken", out.Errors)}
+				return partly{fmt.Sprintf("%d of %d lines were not taken", out.Errors, out.Lines)}
 			}
 			return nil
 		})
@@ -203,7 +203,7 @@ func (a *app) imported(out control.Imported) error {
 		return a.printJSON(out.Summary)
 	}
 	for _, p := range out.Problems {
-		fmt.Fprintf(a.err, "backbone: %s\n", printable(fmt.Sprintf("%+v", p)))
+		fmt.Fprintf(a.err, "backbone: %s\n", printable(fmt.Sprintf("line %d, column %d: %s: %s (event %d): %s", p.Line, p.Column, p.Object, p.Status, p.Event, p.Message)))
 	}
 	_, err := fmt.Fprintf(a.out, "lines %d: created %d, modified %d, deleted %d, unchanged %d, skipped %d, warnings %d, errors %d\n",
 		out.Lines, out.Created, out.Modified, out.Deleted, out.Unchanged, out.Skipped, out.Warnings, out.Errors)

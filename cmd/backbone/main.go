@@ -24,7 +24,6 @@ const (
 	exitNothing  = 2 // nothing matched
 	exitPartly   = 3
 	exitNoDaemon = 4
-	exitConfig   = 78 // EX_CONFIG: the configuration is wrong
 )
 
 // version is set by the release build.
@@ -77,7 +76,7 @@ func (a *app) exit(err error) int {
 		for _, e := range cfg.List {
 			fmt.Fprintf(a.err, "backbone: %s\n", e.Error())
 		}
-		return exitConfig
+		return exitError
 	case errors.Is(err, errNothing), control.IsNotFound(err):
 		fmt.Fprintf(a.err, "backbone: %v\n", err)
 		return exitNothing

@@ -129,7 +129,11 @@ func (a *app) queueVerb(verb, short string) *cobra.Command {
 				if err := c.Post(cmd.Context(), control.Path("v1", "queue", verb), req, &out); err != nil {
 					return err
 				}
-				return a.changed(verb, out, "entries")
+				what := "entries"
+				if out.Changed == 1 {
+					what = "entry"
+				}
+				return a.changed(verb, out, what)
 			})
 		},
 	}

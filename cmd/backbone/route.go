@@ -4,7 +4,6 @@ import (
 	"net/url"
 
 	"backbone/gateway"
-	"backbone/gateway/address"
 	"backbone/gateway/control"
 	"backbone/gateway/routing"
 
@@ -71,7 +70,9 @@ func (a *app) routeCommand() *cobra.Command {
 
 func (a *app) explain(x gateway.Explanation) error {
 	p := func(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
-	p("%s\n", printable(x.Asked.String()))
+	if x.Resolved != x.Asked || x.Why != "" {
+		p("%s\n", printable(x.Asked.String()))
+	}
 	if x.Resolved != x.Asked {
 		p("  is %s %s\n", printable(x.Resolved.String()), printable(x.Name))
 	}
@@ -82,8 +83,8 @@ func (a *app) explain(x gateway.Explanation) error {
 	if err := x.Decision.Explain(a.out); err != nil {
 		return err
 	}
-	if x.Resolved.Type == address.MS && x.Dest == "" {
-		p("  To open a way, give a connector the address space MS:NET/PO (see `backbone route table`).\n")
+	if ms, err := x.Resolved.MSMail(); err == nil && x.Dest == "" {
+		p("  To open a way, give a connector the address space MS:%s (see `backbone route table`).\n", printable(ms.PostOffice().String()))
 	}
 	return nil
 }
