@@ -281,6 +281,7 @@ Try in another terminal:
     ls %[1]s/NET.PO2/deliver
     backbone status
     backbone route explain MS:NET/PO2/MKUMAR
+    backbone probe MS:NET/PO2/MKUMAR                          # an X.400 probe, and Site B's report on it
     backbone connector suspend x400 --reason 'line works'     # mail takes the dearer way, SMTP
     backbone queue list
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"backbone/connectors"
@@ -66,7 +67,7 @@ func (a *app) showProbe(p gateway.ProbeAnswer) error {
 		line("", p.Failure.Peer)
 	}
 	if r := p.Report; r != nil {
-		line("report:", fmt.Sprintf("by %s on %s: %s %s", r.By, r.Recipient, r.Status, r.Diagnostic))
+		line("report:", strings.TrimSpace(fmt.Sprintf("by %s on %s: %s %s", r.By, r.Recipient, r.Status, r.Diagnostic)))
 		line("", r.Text)
 	}
 	_, err := fmt.Fprintf(a.out, "%-9s %s (%s)\n", "verdict:", p.Verdict, p.Took.Round(time.Millisecond))
@@ -83,5 +84,11 @@ func verdict(p gateway.ProbeAnswer) error {
 	case gateway.ProbeWaits:
 		return partly{"mail would wait for this way"}
 	}
-	return fmt.Errorf("mail would not get there: %w", errNothing)
+	return notThere{}
 }
+
+// notThere ends a command with exit code 2.
+type notThere struct{}
+
+func (notThere) Error() string        { return "mail would not get there" }
+func (notThere) Is(target error) bool { return target == errNothing }
