@@ -15,6 +15,11 @@ import (
 	"backbone/queue"
 )
 
+// NoConnector is the error of a verb on a connector that the configuration does not have.
+type NoConnector string
+
+func (n NoConnector) Error() string { return fmt.Sprintf("no connector is named %q", string(n)) }
+
 // Change applies an operator's verb to what f selects and records it on each message's timeline. With dryRun it only
 // counts. It returns how many entries it touched, or would.
 func (g *Gateway) Change(ctx context.Context, f queue.Filter, op queue.Op, dryRun bool) (int, error) {
@@ -95,7 +100,7 @@ func (g *Gateway) Bounce(ctx context.Context, f queue.Filter, by, reason string,
 func (g *Gateway) Reroute(ctx context.Context, f queue.Filter, connector, by, reason string, dryRun bool) (int, error) {
 	if connector != "" {
 		if _, ok := g.members[connector]; !ok {
-			return 0, fmt.Errorf("no connector is named %q", connector)
+			return 0, NoConnector(connector)
 		}
 	}
 	return g.seize(ctx, f, dryRun, func(s *settling) {
@@ -183,7 +188,7 @@ func (g *Gateway) seize(ctx context.Context, f queue.Filter, dryRun bool, do fun
 // Suspend stops a destination (Host set) or a whole connector. What waits there takes another way if there is one.
 func (g *Gateway) Suspend(ctx context.Context, s queue.Suspension) error {
 	if _, ok := g.members[s.Dest.Connector]; !ok {
-		return fmt.Errorf("no connector is named %q", s.Dest.Connector)
+		return NoConnector(s.Dest.Connector)
 	}
 	if s.Since.IsZero() {
 		s.Since = time.Now()

@@ -48,9 +48,12 @@ func (e *Error) Error() string { return e.Text }
 // asError gives any error its HTTP status.
 func asError(err error) *Error {
 	var e *Error
+	var unknown gateway.NoConnector
 	switch {
 	case errors.As(err, &e):
 		return e
+	case errors.As(err, &unknown):
+		return bad(err)
 	case errors.Is(err, queue.ErrNotFound), errors.Is(err, directory.ErrNotFound), errors.Is(err, tracking.ErrNotFound), errors.Is(err, connectors.ErrNoQuarantine):
 		return &Error{http.StatusNotFound, err.Error()}
 	case errors.Is(err, queue.ErrLeaseLost):

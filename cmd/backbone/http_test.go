@@ -1,0 +1,101 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"backbone/gateway/config"
+)
+
+// openedSite is a site with its connectors, opened in this process; nothing of it runs.
+func openedSite(t *testing.T) (*site, string) {
+	t.Helper()
+	dir := t.TempDir()
+	d := embeddedSite
+	d.SMTP, d.X400, d.Control = "127.0.0.1:0", "127.0.0.1:0", ""
+	p, err := writeSite(dir, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(p, kinds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := openSite(cfg, slog.New(slog.DiscardHandler), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, dir
+}
+
+func ask(t *testing.T, h http.Handler, method, path, body string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+	b, err := io.ReadAll(w.Result().Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Code, string(b)
+}
+
+func TestTheAPIAnswersMistakesAsMistakes(t *testing.T) {
+	s, _ := openedSite(t)
+	h := s.service.Handler()
+	for _, c := range []struct {
+		name, method, path, body string
+		code                     int
+		says                     string
+	}{
+		{"no such entry", "GET", "/v1/queue/7ZZ", "", 404, "no such queue entry"},
+		{"no id", "GET", "/v1/queue/!", "", 400, ""},
+		{"no such verb", "POST", "/v1/queue/destroy", "{}", 404, "destroy"},
+		{"no JSON", "POST", "/v1/queue/hold", "{", 400, ""},
+		{"an unknown field", "POST", "/v1/queue/hold", `{"fliter":{}}`, 400, "fliter"},
+		{"no address", "GET", "/v1/route?address=MS:NET", "", 400, "NETWORK/POSTOFFICE/MAILBOX"},
+		{"no connector", "POST", "/v1/suspend", `{"dest":{"connector":"nowhere"}}`, 400, "nowhere"},
+		{"not suspended", "POST", "/v1/resume", `{"dest":{"connector":"imc"}}`, 404, ""},
+		{"a page size that is none", "GET", "/v1/queue?limit=many", "", 200, "items"},
+		{"nothing there", "GET", "/v2/queue", "", 404, ""},
+		{"the wrong method", "DELETE", "/v1/queue", "", 405, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, text := ask(t, h, c.method, c.path, c.body)
+			if code != c.code || !strings.Contains(text, c.says) {
+				t.Errorf("%d %s, want %d with %q", code, text, c.code, c.says)
+			}
+		})
+	}
+}
+
+func TestReadinessNamesWhatIsWrong(t *testing.T) {
+	s, dir := openedSite(t)
+	h := s.service.Public()
+	if code, text := ask(t, h, "GET", "/healthz", ""); code != 200 {
+		t.Errorf("healthz: %d %s", code, text)
+	}
+	if code, text := ask(t, h, "GET", "/readyz", ""); code != 200 {
+		t.Errorf("readyz: %d %s", code, text)
+	}
+	// The share is not mounted any more: an empty folder is there instead.
+	if err := os.Rename(filepath.Join(dir, "NET.PO1"), filepath.Join(dir, "away")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "NET.PO1"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := ask(t, h, "GET", "/readyz", ""); code != 503 || !strings.Contains(text, "NET/PO1") {
+		t.Errorf("readyz without the drop: %d %s, want 503 naming NET/PO1", code, text)
+	}
+}
