@@ -158,7 +158,7 @@ func TestValuesSurviveWritingAndReading(t *testing.T) {
 		i := rapid.Int64().Draw(t, "int")
 		n := uint32(rapid.IntRange(0, 1<<28).Draw(t, "tag"))
 		s := rapid.SliceOf(rapid.Byte()).Draw(t, "octets")
-		oid := OID("2." + rapid.StringMatching(`[1-9][0-9]{0,8}(\.[1-9][0-9]{0,15}){0,8}`).Draw(t, "oid"))
+		oid := OID("2." + rapid.StringMatching(`[1-9][0-9]{0,8}(\.[1-9][0-9]{0,38}){0,5}`).Draw(t, "oid"))
 		bits := NewBits(rapid.IntRange(0, 40).Draw(t, "size"), rapid.SliceOfN(rapid.IntRange(0, 63), 0, 5).Draw(t, "set")...)
 		when := time.Unix(rapid.Int64Range(-631152000, 2524607999).Draw(t, "time"), 0).UTC()
 		var w Writer
@@ -194,6 +194,44 @@ func TestValuesSurviveWritingAndReading(t *testing.T) {
 			t.Error(d.Err())
 		}
 	})
+}
+
+func TestObjectIdentifiersOfAnySizeAreReadAndWritten(t *testing.T) {
+	for _, tt := range []struct{ name, text, wire string }{
+		{"id-ac-mts-transfer", "2.6.0.1.6", "06 04 56 00 01 06"},
+		{"of the first two arcs", "0.39", "06 01 27"},
+		{"a second component above 39", "2.999.3", "06 03 88 37 03"},
+		{"PP's rfc-822-field-list", "0.9.2342.234219200300.200.1", "06 0c 09 92 26 86 e8 c4 b5 be 2c 81 48 01"},
+		{"X.667's example, a UUID", "2.25.329800735698586629295641978511506172918",
+			"06 14 69 83 f0 9d a7 eb cf de e0 c7 a1 a7 b2 c0 94 8c c8 f9 d7 76"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var w Writer
+			w.OID(ObjectIdentifier, OID(tt.text))
+			b, err := w.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := NewDecoder(b, DefaultLimits)
+			if got := d.Root().OID(); string(got) != tt.text || d.Err() != nil {
+				t.Errorf("%x was read as %s, %v", b, got, d.Err())
+			}
+			if want := unhex(t, tt.wire); !bytes.Equal(b, want) {
+				t.Errorf("written as %x, want %x", b, want)
+			}
+		})
+	}
+	for _, text := range []OID{"", "2", "3.1", "1.40", "2.-1", "2.+1", "2..1", OID("2." + strings.Repeat("9", 400))} {
+		if text.Valid() {
+			t.Errorf("%q is no object identifier", text)
+		}
+	}
+	for _, wire := range []string{"0600", "060181", "2600", "068181" + strings.Repeat("81", 128) + "01"} {
+		d := NewDecoder(unhex(t, wire), DefaultLimits)
+		if got := d.Root().OID(); d.Err() == nil {
+			t.Errorf("%s was read as %s", wire, got)
+		}
+	}
 }
 
 func TestAnImplicitTagTakesOverARawElement(t *testing.T) {

@@ -3,6 +3,7 @@ package ber
 import (
 	"fmt"
 	"io"
+	"math/big"
 	"strconv"
 	"strings"
 	"time"
@@ -131,35 +132,50 @@ func NewBits(size int, set ...int) Bits {
 // OID is an OBJECT IDENTIFIER in dotted text, "2.6.0.1.6": comparable and printable.
 type OID string
 
-// OID is an OBJECT IDENTIFIER's value; a component above 2^64 is an error.
+// maxOID bounds an object identifier's octets: room for several arcs of X.667, of which one has nineteen.
+const maxOID = 128
+
+// OID is an OBJECT IDENTIFIER's value. Components may be of any size, as a UUID's below 2.25 are (X.667).
 func (e Element) OID() OID {
-	var s strings.Builder
-	var v uint64
-	begun := false
-	for _, b := range e.Body {
-		if v > 1<<56 || len(e.Body) > 256 {
-			e.Failf("an object identifier that is too long")
-			return ""
-		}
-		v = v<<7 | uint64(b&0x7f)
-		if begun = b&0x80 != 0; begun {
-			continue
-		}
-		switch {
-		case s.Len() > 0:
-			fmt.Fprintf(&s, ".%d", v)
-		case v < 80:
-			fmt.Fprintf(&s, "%d.%d", v/40, v%40)
-		default:
-			fmt.Fprintf(&s, "2.%d", v-80)
-		}
-		v = 0
-	}
-	if e.Constructed || begun || s.Len() == 0 {
-		e.Failf("no object identifier")
+	if e.Constructed || len(e.Body) == 0 || len(e.Body) > maxOID || e.Body[len(e.Body)-1]&0x80 != 0 {
+		e.Failf("no object identifier in %d octets", len(e.Body))
 		return ""
 	}
-	return OID(s.String())
+	var s []byte
+	for from, at := 0, 0; at < len(e.Body); at++ {
+		if e.Body[at]&0x80 != 0 {
+			continue
+		}
+		s = appendArc(s, e.Body[from:at+1])
+		from = at + 1
+	}
+	return OID(s)
+}
+
+// appendArc adds one component, or the first two, which share one, to dotted text.
+func appendArc(s, base128 []byte) []byte {
+	v := uint64(0)
+	large := len(base128) > 9
+	for _, b := range base128 {
+		v = v<<7 | uint64(b&0x7f)
+	}
+	switch {
+	case large:
+		n := new(big.Int)
+		for _, b := range base128 {
+			n.Or(n.Lsh(n, 7), big.NewInt(int64(b&0x7f)))
+		}
+		if len(s) == 0 {
+			n.Sub(n, big.NewInt(80))
+			s = append(s, '2')
+		}
+		return n.Append(append(s, '.'), 10)
+	case len(s) > 0:
+		return strconv.AppendUint(append(s, '.'), v, 10)
+	case v < 80:
+		return strconv.AppendUint(append(strconv.AppendUint(s, v/40, 10), '.'), v%40, 10)
+	}
+	return strconv.AppendUint(append(s, '2', '.'), v-80, 10)
 }
 
 // encoded is the contents octets; "" when the text is no identifier.
@@ -169,36 +185,42 @@ func (o OID) encoded() ([]byte, bool) {
 		return nil, false
 	}
 	var out []byte
-	var first uint64
+	var first int64
 	for i, p := range parts {
-		v, err := strconv.ParseUint(p, 10, 63)
-		if err != nil || (i == 0 && v > 2) || (i == 1 && first < 2 && v > 39) {
+		if len(p) > maxOID || strings.Trim(p, "0123456789") != "" {
+			return nil, false
+		}
+		v, ok := new(big.Int).SetString(p, 10)
+		if !ok || (i == 0 && v.Cmp(big.NewInt(2)) > 0) || (i == 1 && first < 2 && v.Cmp(big.NewInt(39)) > 0) {
 			return nil, false
 		}
 		switch i {
 		case 0:
-			first = v
+			first = v.Int64()
 			continue
 		case 1:
-			v += first * 40
+			v.Add(v, big.NewInt(first*40))
 		}
 		out = appendBase128(out, v)
 	}
-	return out, true
+	return out, len(out) <= maxOID
 }
 
 // Valid tells whether o can be encoded.
 func (o OID) Valid() bool { _, ok := o.encoded(); return ok }
 
-func appendBase128(b []byte, v uint64) []byte {
-	n := 1
-	for x := v >> 7; x > 0; x >>= 7 {
-		n++
+func appendBase128(b []byte, v *big.Int) []byte {
+	for n := max(v.BitLen()-1, 0) / 7; n >= 0; n-- {
+		octet := byte(0)
+		for bit := range 7 {
+			octet |= byte(v.Bit(7*n+bit)) << bit
+		}
+		if n > 0 {
+			octet |= 0x80
+		}
+		b = append(b, octet)
 	}
-	for n--; n > 0; n-- {
-		b = append(b, 0x80|byte(v>>(7*n)))
-	}
-	return append(b, byte(v&0x7f))
+	return b
 }
 
 // Time is a UTCTime: YYMMDDhhmm, seconds optional, then Z or an offset. Two-digit years below 50 are of this century

@@ -3,6 +3,7 @@ package ber
 import (
 	"bytes"
 	"fmt"
+	"math/big"
 	"time"
 )
 
@@ -117,7 +118,7 @@ func appendTag(b []byte, t Tag, constructed bool) []byte {
 	if t.Number < 0x1f {
 		return append(b, id|byte(t.Number))
 	}
-	return appendBase128(append(b, id|0x1f), uint64(t.Number))
+	return appendBase128(append(b, id|0x1f), big.NewInt(int64(t.Number)))
 }
 
 func appendLength(b []byte, n int) []byte {

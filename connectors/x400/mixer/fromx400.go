@@ -58,7 +58,7 @@ func (m *Mapper) fromIPM(w io.Writer, ipm *p22.IPM, f *Facts, depth int) error {
 	}
 	var lost []string
 	for _, x := range ipm.Extensions {
-		if x.Type != p22.HeaderFields && x.Type != p22.PartFields {
+		if x.Type != p22.HeaderFields && x.Type != p22.HeaderField && x.Type != p22.PartFields {
 			lost = append(lost, string(x.Type))
 		}
 	}

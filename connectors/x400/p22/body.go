@@ -63,12 +63,19 @@ const (
 	unstructured  ber.OID = "1.0.8571.5.3"
 )
 
-// Heading extensions of *ours*, under the enterprise number for examples (RFC 5612), so that two of our gateways give each
-// other back what they had. HeaderFields is RFC 2156's RFC822FieldList, a SEQUENCE OF IA5String with the fields for which a
-// heading has no place; PartFields has one IA5String for each body part, the fields that the part had in MIME.
+// Heading extensions that RFC 5322 needs and X.420 lacks.
+//
+// HeaderFields is MIXER's rfc-822-field-list (RFC 1327 and RFC 2156, appendix D), a SEQUENCE OF IA5String: the header fields for
+// which a heading has no place. Its identifier is the one that PP writes, whose authors wrote the RFCs; HeaderField is the single
+// field that it also reads.
+//
+// PartFields is *ours*, since neither RFC 2156 nor RFC 2157 carries the fields of parts: a SEQUENCE OF IA5String with one for each
+// body part, the fields that the part had in MIME. No number is registered for this program, so it has one that needs no
+// registration, made of the UUID a224e164-ece3-44ee-8e3f-0def9033d98f (X.667: 2.25 and the UUID as one integer), then 1.
 const (
-	HeaderFields ber.OID = "1.3.6.1.4.1.32473.400.1"
-	PartFields   ber.OID = "1.3.6.1.4.1.32473.400.2"
+	HeaderFields ber.OID = "0.9.2342.234219200300.200.1"
+	HeaderField  ber.OID = "0.9.2342.234219200300.200.0"
+	PartFields   ber.OID = "2.25.215526429542353912257708797439142779279.1"
 )
 
 func readBodyPart(e ber.Element) BodyPart {

@@ -124,20 +124,23 @@ func NewFields(t ber.OID, fields []string) (Extension, error) {
 	return Extension{Type: t, Value: b}, err
 }
 
-// Fields are what the extension t carries.
+// Fields are what the extension t carries; of HeaderFields also what HeaderField does.
 func (h *Heading) Fields(t ber.OID) []string {
+	var out []string
 	for _, x := range h.Extensions {
-		if x.Type != t {
-			continue
-		}
 		d := ber.NewDecoder(x.Value, Limits)
-		var out []string
-		for m := range d.Root().All() {
-			out = append(out, strings.Clone(m.Text()))
+		var fields []string
+		switch {
+		case x.Type == t:
+			for m := range d.Root().All() {
+				fields = append(fields, strings.Clone(m.Text()))
+			}
+		case x.Type == HeaderField && t == HeaderFields:
+			fields = append(fields, strings.Clone(d.Root().Text()))
 		}
 		if d.Err() == nil {
-			return out
+			out = append(out, fields...)
 		}
 	}
-	return nil
+	return out
 }

@@ -7,6 +7,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strconv"
@@ -236,7 +237,23 @@ func cut(b []byte) (value, rest []byte, err error) {
 	return b[:n], b[n:], nil
 }
 
-// params reads parameters in any order; unknown ones are stepped over (X.225 8.2.7 allows it for extensions).
+// takes are the parameters that each SPDU has, those in its groups among them (X.225 tables 10 to 37).
+var takes = map[Type][]byte{
+	CN: {pgiConnection, pgiAccept, piCallingRef, piCommonRef, piAdditionalRef, piOptions, piMaxTSDU, piVersion, piInitialSerial, piTokenSetting, piRequirements,
+		piCallingSel, piCalledSel, piUserData, piExtendedData},
+	AC: {pgiConnection, pgiAccept, piCalledRef, piCallingRef, piCommonRef, piAdditionalRef, piOptions, piMaxTSDU, piVersion, piInitialSerial, piTokenSetting,
+		piRequirements, piCallingSel, piCalledSel, piUserData, piExtendedData},
+	RF: {pgiConnection, piCalledRef, piCallingRef, piCommonRef, piAdditionalRef, piTransport, piRequirements, piVersion, piReason},
+	FN: {piTransport, piUserData}, DN: {piTransport, piUserData}, NF: {piUserData}, AB: {piTransport, piReflect, piUserData},
+	GT: {piTokens}, PT: {piTokens, piUserData}, DT: {piEnclosure},
+	MIP: {piSyncType, piSerial, piUserData}, MIA: {piSerial, piUserData}, AE: {piSerial, piUserData}, AEA: {piSerial, piUserData},
+	AS: {piActivity, piUserData},
+	AR: {pgiLinking, piCalledRef, piCallingRef, piCommonRef, piAdditionalRef, piActivity, piSerial, piUserData},
+	AI: {piReason}, AD: {piReason}, ED: {piReason, piUserData}, ER: {piReflect, piReason},
+}
+
+// params reads parameters in any order; those that are unknown, or that the SPDU does not have, are stepped over (X.225
+// 8.2.7 allows it for extensions).
 func (s *SPDU) params(b []byte, group byte) error {
 	for len(b) > 0 {
 		pi := b[0]
@@ -258,6 +275,9 @@ func (s *SPDU) param(pi byte, v []byte, group byte) error {
 			return fmt.Errorf("%d octets where there is one", len(v))
 		}
 		*to = v[0]
+		return nil
+	}
+	if bytes.IndexByte(takes[s.Type], pi) < 0 {
 		return nil
 	}
 	switch pi {
