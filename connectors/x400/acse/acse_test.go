@@ -1,6 +1,7 @@
 package acse
 
 import (
+	"backbone/connectors/x400/golden/beginnings"
 	"bytes"
 	"testing"
 
@@ -104,4 +105,14 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestTruncationAnywhereIsNamed(t *testing.T) {
+	abort, err := APDU{Kind: ABRT, Reason: -1, User: []byte{5, 0}, UserContext: 3}.Append("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range append(apdus(t), abort) {
+		beginnings.Fail(t, "APDU", b, func(b []byte) error { _, err := Parse(b); return err })
+	}
 }

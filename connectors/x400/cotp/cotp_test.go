@@ -1,6 +1,7 @@
 package cotp
 
 import (
+	"backbone/connectors/x400/golden/beginnings"
 	"bytes"
 	"encoding/hex"
 	"errors"
@@ -219,4 +220,10 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%x: %+v, then %+v", b, u, again)
 		}
 	})
+}
+
+func TestTruncationAnywhereIsNamed(t *testing.T) {
+	for _, s := range []string{"0fe000007cce00c2047838386ec0010b", "09d07cce7cd100c0010b", "06807cd17cce80", "02f080", "0770000102c101ff"} {
+		beginnings.Fail(t, s, unhex(t, s), func(b []byte) error { _, err := Parse(b); return err })
+	}
 }

@@ -96,19 +96,19 @@ type TPDU struct {
 // MaxSelector is the longest transport selector (X.214).
 const MaxSelector = 32
 
-// Parse reads a TPDU. Its slices point into b. Parameters that class 0 does not need are ignored.
+// Parse reads a TPDU. Its slices point into b, errors name the octet in it. Parameters that class 0 does not need are ignored.
 func Parse(b []byte) (TPDU, error) {
 	if len(b) < 2 {
-		return TPDU{}, fmt.Errorf("cotp: a TPDU of %d octets", len(b))
+		return TPDU{}, fmt.Errorf("cotp: octet %d: a TPDU breaks off", len(b))
 	}
 	li := int(b[0])
 	t := TPDU{Code: Code(b[1] & 0xf0)}
 	fixed := map[Code]int{CR: 6, CC: 6, DR: 6, DT: 2, ER: 4}[t.Code]
 	if fixed == 0 {
-		return t, fmt.Errorf("cotp: %s has no place in class 0", Code(b[1]))
+		return t, fmt.Errorf("cotp: octet 1: %s has no place in class 0", Code(b[1]))
 	}
 	if li < fixed || li == 255 || li+1 > len(b) {
-		return t, fmt.Errorf("cotp: %s with a header of %d octets in %d", t.Code, li, len(b)-1)
+		return t, fmt.Errorf("cotp: octet 0: %s with a header of %d octets in %d", t.Code, li, len(b)-1)
 	}
 	if t.Code == DT {
 		t.EOT, t.Data = b[2]&0x80 != 0, b[li+1:]
@@ -126,9 +126,9 @@ func Parse(b []byte) (TPDU, error) {
 	}
 	for len(params) > 0 {
 		if len(params) < 2 || len(params) < 2+int(params[1]) {
-			return t, fmt.Errorf("cotp: %s: a parameter breaks off", t.Code)
+			return t, fmt.Errorf("cotp: octet %d: %s: a parameter breaks off", li+1-len(params), t.Code)
 		}
-		code, v := params[0], params[2:2+int(params[1])]
+		at, code, v := li+1-len(params), params[0], params[2:2+int(params[1])]
 		params = params[2+len(v):]
 		switch {
 		case t.Code == ER && code == paramInvalid, t.Code == DR && code == paramAdditional:
@@ -136,7 +136,7 @@ func Parse(b []byte) (TPDU, error) {
 		case t.Code == ER || t.Code == DR:
 		case code == paramSize:
 			if len(v) != 1 || v[0] < 7 || v[0] > 13 {
-				return t, fmt.Errorf("cotp: %s: TPDU size % x", t.Code, v)
+				return t, fmt.Errorf("cotp: octet %d: %s: TPDU size % x", at, t.Code, v)
 			}
 			t.Size = 1 << v[0]
 		case code == paramCalling:

@@ -1,6 +1,7 @@
 package presentation
 
 import (
+	"backbone/connectors/x400/golden/beginnings"
 	"bytes"
 	"testing"
 
@@ -123,4 +124,24 @@ func FuzzPresentation(f *testing.F) {
 		}
 		_, _ = ParseAbort(b) // must end, whatever it says
 	})
+}
+
+func TestTruncationAnywhereIsNamed(t *testing.T) {
+	for _, s := range golden.P1(t) {
+		switch s.Type {
+		case session.CN, session.AC, session.RF:
+			if s.File != "pp-ping88o.pcap" { // the same as others
+				beginnings.Fail(t, s.File+" "+s.Type.String(), s.UserData, func(b []byte) error { _, err := ParseConnect(b, s.Type == session.RF); return err })
+			}
+		case session.FN, session.DN:
+			beginnings.Fail(t, s.File+" "+s.Type.String(), s.UserData, func(b []byte) error { _, err := ParseUserData(b); return err })
+		}
+	}
+	for _, a := range []Abort{{Reason: -1, UserData: []PDV{{Context: 1, Single: []byte{5, 0}}}}, {Reason: -1, X410: []byte{0x80, 1, 3}}, {Provider: true, Reason: 4}} {
+		b, err := a.Append()
+		if err != nil {
+			t.Fatal(err)
+		}
+		beginnings.Fail(t, "abort", b, func(b []byte) error { _, err := ParseAbort(b); return err })
+	}
 }

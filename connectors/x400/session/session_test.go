@@ -1,6 +1,7 @@
 package session
 
 import (
+	"backbone/connectors/x400/golden/beginnings"
 	"bytes"
 	"encoding/hex"
 	"errors"
@@ -250,4 +251,25 @@ func FuzzParse(f *testing.F) {
 			_, err = c.Receive()
 		}
 	})
+}
+
+func TestTruncationAnywhereIsNamed(t *testing.T) {
+	seen := map[Type]bool{}
+	for _, s := range []SPDU{
+		{Type: CN, Ref: Ref{Calling: []byte("a"), Common: []byte("b")}, Versions: 3, Calling: []byte("s"), Called: []byte("t"), UserData: []byte("user")},
+		{Type: AC, Ref: Ref{Called: []byte("a")}, Versions: 2, UserData: []byte("user")}, {Type: RF, Reason: []byte{2}, UserData: []byte("user")},
+		{Type: FN, UserData: []byte("x")}, {Type: DN, UserData: []byte("x")}, {Type: AB, Transport: new(byte), UserData: []byte("x")},
+		{Type: PT, Tokens: 1, UserData: []byte{2, 1, 1}}, {Type: GT, Tokens: 1}, {Type: DT}, {Type: DT, enclosure: encloseMiddle}, {Type: AS, ActivityID: []byte{1}},
+		{Type: AR, Ref: Ref{Calling: []byte("a")}, OldActivity: []byte{1}, Serial: 2, ActivityID: []byte{2}}, {Type: MIP, Serial: 12, NoAck: true},
+		{Type: MIA, Serial: 12}, {Type: AE, Serial: 13}, {Type: AEA, Serial: 13}, {Type: AI, Reason: []byte{1}}, {Type: AIA}, {Type: AD, Reason: []byte{1}},
+		{Type: ADA}, {Type: ED, Reason: []byte{1}}, {Type: ER, Reason: []byte{1}}, {Type: GTC}, {Type: GTA},
+	} {
+		seen[s.Type] = true
+		beginnings.Fail(t, s.Type.String(), s.Append(nil), func(b []byte) error { _, err := Parse(b); return err })
+	}
+	for typ := range takes {
+		if !seen[typ] && typ != NF {
+			t.Errorf("%s was not tried", typ)
+		}
+	}
 }

@@ -173,28 +173,30 @@ func (s *SPDU) String() string {
 }
 
 // Parse gives the SPDUs of a TSDU. An empty GT or PT, which only introduces what follows it, is left out. Slices point
-// into b.
+// into b; errors name the octet of b where the SPDU, or its parameters, begin.
 func Parse(b []byte) ([]*SPDU, error) {
 	var out []*SPDU
 	prefix := Type(0)
+	whole := b
 	for first := true; len(b) > 0; first = false {
+		at := offset(whole, b)
 		si := Type(b[0])
 		params, rest, err := cut(b[1:])
 		if err != nil {
-			return nil, fmt.Errorf("session: SPDU %02x: %w", byte(si), err)
+			return nil, fmt.Errorf("session: octet %d: SPDU %02x: %w", at, byte(si), err)
 		}
 		if !first {
 			si |= concatenated
 			if si.follows() != prefix {
-				return nil, fmt.Errorf("session: %s after %s", si, prefix)
+				return nil, fmt.Errorf("session: octet %d: %s after %s", at, si, prefix)
 			}
 		}
 		if _, known := typeNames[si]; !known {
-			return nil, fmt.Errorf("session: %s has no place in the functional units of reliable transfer", si)
+			return nil, fmt.Errorf("session: octet %d: %s has no place in the functional units of reliable transfer", at, si)
 		}
 		s := &SPDU{Type: si}
 		if err := s.params(params, 0); err != nil {
-			return nil, fmt.Errorf("session: %s: %w", si, err)
+			return nil, fmt.Errorf("session: octet %d: %s: %w", offset(whole, params), si, err)
 		}
 		switch si {
 		case GT, PT:
@@ -208,16 +210,19 @@ func Parse(b []byte) ([]*SPDU, error) {
 		default:
 			out = append(out, s)
 			if first && len(rest) > 0 {
-				return nil, fmt.Errorf("session: %d octets after %s", len(rest), si)
+				return nil, fmt.Errorf("session: octet %d: %d octets after %s", offset(whole, rest), len(rest), si)
 			}
 		}
 		b = rest
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("session: a TSDU without an SPDU")
+		return nil, fmt.Errorf("session: octet %d: a TSDU without an SPDU", len(whole))
 	}
 	return out, nil
 }
+
+// offset is where part, a slice of the end of whole's array, begins in it.
+func offset(whole, part []byte) int { return cap(whole) - cap(part) }
 
 // cut reads a length indicator (X.225 8.2.5) and gives what it counts and what follows.
 func cut(b []byte) (value, rest []byte, err error) {

@@ -24,35 +24,37 @@ type Conn struct {
 	w   io.Writer
 	in  []byte
 	out []byte
+	at  int64 // octets read
 }
 
 // New speaks TPKT over rw.
 func New(rw io.ReadWriter) *Conn { return &Conn{r: bufio.NewReaderSize(rw, 16<<10), w: rw} }
 
 // ReadPacket gives the next packet's contents, valid until the next call. io.EOF means that the peer closed between
-// packets. The reserved octet may hold anything (KB Q157015).
+// packets; other errors name the octet of the connection. The reserved octet may hold anything (KB Q157015).
 func (c *Conn) ReadPacket() ([]byte, error) {
 	var head [headerLen]byte
 	if n, err := io.ReadFull(c.r, head[:]); err != nil {
 		if n > 0 {
-			err = fmt.Errorf("tpkt: header breaks off: %w", err)
+			err = fmt.Errorf("tpkt: octet %d: header breaks off: %w", c.at+int64(n), err)
 		}
 		return nil, err
 	}
 	if head[0] != version {
-		return nil, fmt.Errorf("tpkt: version %d, not %d: this is no RFC 1006 peer", head[0], version)
+		return nil, fmt.Errorf("tpkt: octet %d: version %d, not %d: this is no RFC 1006 peer", c.at, head[0], version)
 	}
 	n := int(binary.BigEndian.Uint16(head[2:])) - headerLen
 	if n < minPayload {
-		return nil, fmt.Errorf("tpkt: a length of %d octets holds no TPDU", n+headerLen)
+		return nil, fmt.Errorf("tpkt: octet %d: a length of %d octets holds no TPDU", c.at+2, n+headerLen)
 	}
 	if cap(c.in) < n {
 		c.in = make([]byte, n, max(n, 8<<10))
 	}
 	c.in = c.in[:n]
-	if _, err := io.ReadFull(c.r, c.in); err != nil {
-		return nil, fmt.Errorf("tpkt: packet of %d octets breaks off: %w", n, err)
+	if got, err := io.ReadFull(c.r, c.in); err != nil {
+		return nil, fmt.Errorf("tpkt: octet %d: packet of %d octets breaks off: %w", c.at+headerLen+int64(got), n, err)
 	}
+	c.at += headerLen + int64(n)
 	return c.in, nil
 }
 

@@ -1,6 +1,7 @@
 package tpkt
 
 import (
+	"backbone/connectors/x400/golden/beginnings"
 	"bytes"
 	"errors"
 	"io"
@@ -74,6 +75,20 @@ func FuzzReadPacket(f *testing.F) {
 		}
 		if total > len(b) {
 			t.Errorf("%d octets out of %d", total, len(b))
+		}
+	})
+}
+
+func TestTruncationAnywhereIsNamed(t *testing.T) {
+	whole := []byte("\x03\x00\x00\x07abc\x03\xff\x00\x08defg")
+	beginnings.Fail(t, "two packets", whole, func(b []byte) error {
+		c := New(&pipe{Reader: bytes.NewReader(b)})
+		for {
+			if _, err := c.ReadPacket(); err == io.EOF && (len(b) == 0 || len(b) == 7) {
+				return errors.New("tpkt: octet 0: between packets nothing breaks off")
+			} else if err != nil {
+				return err
+			}
 		}
 	})
 }
