@@ -311,6 +311,9 @@ func TestEnvelopesSurviveWritingAndReading(t *testing.T) {
 		for i := range rapid.IntRange(1, 5).Draw(t, "recipients") {
 			v.Recipients = append(v.Recipients, Recipient{Name: ORName{Address: anyOR.Draw(t, "recipient")}, Number: int64(i + 1),
 				Indicators: ber.NewBits(8, rapid.IntRange(0, 4).Draw(t, "bit")), Conversion: rapid.Int64Range(-1, 3).Draw(t, "conversion")})
+			if rapid.Bool().Draw(t, "with extensions") {
+				v.Recipients[i].Extensions = rapid.SliceOfN(anyExtension, 1, 3).Draw(t, "recipient's extensions")
+			}
 		}
 		o := Options{ExplicitExtensionType: rapid.Bool().Draw(t, "explicit")}
 		b, err := v.EncodeProbe(o)
@@ -375,6 +378,30 @@ func TestReportsSurviveWritingAndReading(t *testing.T) {
 		}
 		if diff := cmp.Diff(r, got, cmp.AllowUnexported(ber.Element{}), cmp.Comparer(func(a, b ber.Element) bool { return a.Present() == b.Present() })); diff != "" {
 			t.Error(diff)
+		}
+	})
+}
+
+func TestBindsSurviveWritingAndReading(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := Bind{Name: rapid.StringMatching(`[ -~]{1,32}`).Draw(t, "name"), Password: rapid.SliceOfN(rapid.Byte(), 0, 62).Draw(t, "password"), IA5: rapid.Bool().Draw(t, "ia5")}
+		if rapid.Bool().Draw(t, "unauthenticated") {
+			want = Bind{Unauthenticated: true}
+		}
+		b, err := want.Encode(rapid.Bool().Draw(t, "result"), rapid.Bool().Draw(t, "wrapped"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ParseBind(b)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Error(err, diff)
+		}
+		n := rapid.Int64Range(0, 5).Draw(t, "error")
+		if b, err = EncodeBindError(n); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ParseBindError(b); got != n || err != nil {
+			t.Errorf("%d became %d, %v", n, got, err)
 		}
 	})
 }
