@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -403,7 +404,9 @@ func (a *app) repeat(ctx context.Context, every time.Duration, do func() error) 
 		if a.onTerminal() {
 			fmt.Fprint(a.out, "\x1b[H\x1b[2J")
 		}
-		if err := do(); err != nil && err != errNothing {
+		if err := do(); ctx.Err() != nil {
+			return nil // Ctrl-C is how it ends
+		} else if err != nil && !errors.Is(err, errNothing) {
 			return err
 		}
 		select {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 //	site DIR [FILE]                make a site on free ports, its configuration followed by FILE
 //	up DIR | down DIR              start the site's daemon | end it in good order
 //	drop DIR NAME FILE             put FILE into the post office's submit folder as an agent does
-//	within CODE PATTERN ARG...     backbone ARG... ends with CODE and prints PATTERN, now or within ten seconds
+//	within CODE PATTERN ARG...     backbone ARG... ends with CODE and prints PATTERN, now or within a minute
 //	id VARIABLE ARG...             the first queue id of backbone queue list ARG...
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -104,18 +105,16 @@ func up(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Stderr = log
 	ts.Check(cmd.Start())
 	ts.Check(log.Close())
-	pid := filepath.Join(ts.MkAbs(args[0]), "pid")
-	ts.Check(os.WriteFile(pid, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600))
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	ts.Setenv("UP_"+args[0], pid)
-	running[pid] = daemon{cmd.Process, ended}
+	dir := ts.MkAbs(args[0])
+	running.Store(dir, daemon{cmd.Process, ended})
 	ts.Defer(func() {
-		if d, ok := running[pid]; ok {
-			delete(running, pid)
-			d.process.Kill() // a script that failed: it only must not stay
+		if d, ok := running.LoadAndDelete(dir); ok { // the script has failed: it only must not stay
+			d := d.(daemon)
+			d.process.Kill()
 			<-d.ended
-			ts.Logf("%s", ts.ReadFile(filepath.Join(ts.MkAbs(args[0]), "daemon.log")))
+			ts.Logf("%s", ts.ReadFile(filepath.Join(dir, "daemon.log")))
 		}
 	})
 	wait(ts, "the daemon answers", func() bool {
@@ -128,19 +127,18 @@ type daemon struct {
 	ended   chan error
 }
 
-// running are the scripts' daemons by pid file; scripts run one after another.
-var running = map[string]daemon{}
+// running are the scripts' daemons by site folder.
+var running sync.Map
 
 func down(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: down DIR")
 	}
-	pid := filepath.Join(ts.MkAbs(args[0]), "pid")
-	d, ok := running[pid]
+	v, ok := running.LoadAndDelete(ts.MkAbs(args[0]))
 	if !ok {
 		ts.Fatalf("%s is not up", args[0])
 	}
-	delete(running, pid)
+	d := v.(daemon)
 	ts.Check(d.process.Signal(os.Interrupt))
 	if err := <-d.ended; err != nil {
 		ts.Fatalf("the daemon ended with %v\n%s", err, ts.ReadFile(filepath.Join(args[0], "daemon.log")))
@@ -148,7 +146,7 @@ func down(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func wait(ts *testscript.TestScript, what string, ok func() bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
