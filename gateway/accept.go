@@ -83,7 +83,7 @@ func (g *Gateway) Accept(ctx context.Context, s connectors.Submission) (connecto
 		g.track(ctx, e)
 		return receipt, nil
 	}
-	g.trackQueued(ctx, &env, n.Items, ids, size)
+	g.trackQueued(ctx, &env, p.groups, n.Items, ids, size)
 	g.fetchParked(n.Items)
 	for _, f := range p.failed {
 		e := event(tracking.Failed, &env)
@@ -157,11 +157,11 @@ func (g *Gateway) trackNotes(ctx context.Context, env *mail.Envelope, notes []ma
 	g.track(ctx, e)
 }
 
-func (g *Gateway) trackQueued(ctx context.Context, env *mail.Envelope, items []queue.Item, ids []queue.ID, size int64) {
+func (g *Gateway) trackQueued(ctx context.Context, env *mail.Envelope, groups []group, items []queue.Item, ids []queue.ID, size int64) {
 	for i, it := range items {
 		e := event(tracking.Queued, env)
 		e.Item, e.Connector, e.Dest, e.Size = ids[i].String(), it.Dest.Connector, it.Dest.String(), size
-		e.Recipients = addresses(it.Envelope.Recipients)
+		e.Recipients, e.Route = addresses(it.Envelope.Recipients), groups[i].route
 		if it.Next.After(it.Created) {
 			e.Text = "waits until " + it.Next.UTC().Format(time.RFC3339)
 		}

@@ -10,6 +10,7 @@ import (
 	"backbone/gateway/address"
 	"backbone/gateway/mail"
 	"backbone/gateway/routing"
+	"backbone/gateway/tracking"
 	"backbone/queue"
 )
 
@@ -31,6 +32,8 @@ type group struct {
 	rcpt []mail.Recipient
 	// waiting is set when the destination can't be tried now: nothing better exists, so its mail waits for it.
 	waiting *routing.LinkState
+	// route is how the first of the recipients came to go there, for the timeline.
+	route []tracking.Candidate
 }
 
 // resolve finds each recipient's true address: proxies and aliases through the directory, encapsulated forms undone,
@@ -90,7 +93,7 @@ func (g *Gateway) plan(ctx context.Context, env *mail.Envelope, rs []mail.Recipi
 		if !ok {
 			i = len(p.groups)
 			index[dest] = i
-			gr := group{dest: dest}
+			gr := group{dest: dest, route: ranked(dec)}
 			if st := dec.Chosen.Link; st.State != routing.Up {
 				gr.waiting = &st
 			}
@@ -99,6 +102,22 @@ func (g *Gateway) plan(ctx context.Context, env *mail.Envelope, rs []mail.Recipi
 		p.groups[i].rcpt = append(p.groups[i].rcpt, r)
 	}
 	return p
+}
+
+// maxRanked bounds how many candidates a timeline's entry names.
+const maxRanked = 10
+
+// ranked is a decision as the timeline keeps it: the winner, then why each other lost.
+func ranked(dec routing.Decision) []tracking.Candidate {
+	out := make([]tracking.Candidate, 0, min(len(dec.Candidates), maxRanked))
+	for _, c := range dec.Candidates[:cap(out)] {
+		t := tracking.Candidate{Connector: c.Connector, Space: c.Space.String(), Match: string(c.Match), Cost: c.Space.Cost, Lost: c.Lost}
+		if c.Link.State != routing.Up && c.Link.State != "" {
+			t.Link = c.Link.String()
+		}
+		out = append(out, t)
+	}
+	return out
 }
 
 // route is the one place where a recipient gets its destination: the routing table first, then the way back that was

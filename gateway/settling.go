@@ -70,7 +70,7 @@ func (s *settling) fail(r mail.Recipient, f *mail.Failure) {
 	s.entries = append(s.entries, entry{rcpt: r, action: mail.NotifyFailure, why: f})
 	if !s.attempted {
 		e := s.event(tracking.Failed, r)
-		e.Class, e.Text, e.Peer = f.Class, f.Error(), f.Peer
+		e.Class, e.Text, e.Peer, e.Waited = f.Class, f.Error(), f.Peer, s.now.Sub(s.lease.Envelope.Arrived)
 		s.events = append(s.events, e)
 	}
 }
@@ -95,7 +95,7 @@ func (s *settling) move(gr group) {
 	s.keep = append(s.keep, keep)
 	e := s.event(tracking.Rerouted, gr.rcpt...)
 	e.Dest, e.Connector = gr.dest.String(), gr.dest.Connector
-	e.Text = "from " + from.String()
+	e.Text, e.Route = "from "+from.String(), gr.route
 	s.events = append(s.events, e)
 }
 
@@ -201,7 +201,7 @@ func (s *settling) trackOutcome(r mail.Recipient, o mail.Outcome) {
 			e.Peer = o.Failure.Peer
 		}
 	}
-	e.Took = s.took
+	e.Took, e.Waited = s.took, s.now.Add(s.took).Sub(s.lease.Envelope.Arrived)
 	e.Notes, s.notes = s.notes, nil
 	s.events = append(s.events, e)
 }

@@ -273,7 +273,7 @@ func waitForDrop(ctx context.Context, dir, subject string) (string, error) {
 }
 
 func (a *app) demoHints(dir string) {
-	fmt.Fprintf(a.out, `Both sites stay up until Ctrl-C. Status pages: http://127.0.0.1:8025/ (Site A) and http://127.0.0.1:8026/ (Site B).
+	fmt.Fprintf(a.out, `Both sites stay up until Ctrl-C. Dashboards: http://127.0.0.1:8025/ (Site A) and http://127.0.0.1:8026/ (Site B).
 Try in another terminal:
 
     swaks --server 127.0.0.1:2525 --from you@elsewhere.example --to mkumar@siteb.example

@@ -107,7 +107,7 @@ func (a *app) directoryAdd() *cobra.Command {
 		Example: "  backbone directory add MKUMAR --display 'Kumar, Mira' --target MS:NORTHWIND/PO2/MKUMAR --proxy SMTP:mira.kumar@northwind.example",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e := &req.Entry
-			e.Name = args[0]
+			e.Name, req.By = args[0], me()
 			var err error
 			if e.Target, err = address.Parse(target); err != nil {
 				return fmt.Errorf("--target: %w", err)
@@ -134,13 +134,14 @@ func (a *app) directoryAdd() *cobra.Command {
 	f.StringVar(&req.Entry.Alias, "alias", "", "alias, from which proxies are made")
 	f.StringArrayVar(&proxies, "proxy", nil, "address under which the recipient is known (repeatable, one a type)")
 	f.BoolVar(&req.DryRun, "dry-run", false, "only check and show")
+	f.StringVar(&req.Reason, "reason", "", "why; kept on the audit log")
 	return c
 }
 
 func (a *app) directoryRemove() *cobra.Command {
 	var req control.EntryRequest
 	c := &cobra.Command{Use: "remove NAME", Short: "Remove a custom recipient", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		req.Entry.Name = args[0]
+		req.Entry.Name, req.By = args[0], me()
 		return a.with(func(c *control.Client) error {
 			var out control.Changed
 			if err := c.Post(cmd.Context(), "/v1/directory/remove", req, &out); err != nil {
@@ -150,6 +151,7 @@ func (a *app) directoryRemove() *cobra.Command {
 		})
 	}}
 	c.Flags().BoolVar(&req.DryRun, "dry-run", false, "only say what would change")
+	c.Flags().StringVar(&req.Reason, "reason", "", "why; kept on the audit log")
 	return c
 }
 
@@ -166,7 +168,7 @@ func (a *app) directoryImport() *cobra.Command {
 			defer f.Close()
 			in = f
 		}
-		q := url.Values{}
+		q := url.Values{"by": {me()}}
 		if dry {
 			q.Set("dry_run", "1")
 		}

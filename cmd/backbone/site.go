@@ -16,6 +16,7 @@ import (
 	"backbone/gateway"
 	"backbone/gateway/config"
 	"backbone/gateway/control"
+	"backbone/gateway/control/dashboard"
 	"backbone/gateway/directory"
 	"backbone/gateway/routing"
 	"backbone/gateway/tracking"
@@ -34,6 +35,7 @@ type site struct {
 	track   *tracking.Log
 	gw      *gateway.Gateway
 	service *control.Service
+	dash    *dashboard.Dashboard
 	sources []connectors.Source
 	closers []func() error
 }
@@ -90,14 +92,23 @@ func openSite(cfg *config.Config, log *slog.Logger, connect bool) (s *site, err 
 	if err != nil {
 		return s, err
 	}
+	audit, err := control.OpenAudit(filepath.Join(cfg.Site.Data, "audit.log"))
+	if err != nil {
+		return s, err
+	}
+	s.closers = append(s.closers, audit.Close)
 	s.service = &control.Service{
 		Gateway: s.gw, Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, DeleteGuard: cfg.Directory.DeleteGuard,
-		Version: version, Started: time.Now(), Log: log,
+		Audit: audit, Flow: control.NewFlow(s.store.Stats), Version: version, Started: time.Now(), Log: log,
 	}
 	for _, m := range members {
 		if q, ok := m.Connector.(connectors.Quarantine); ok {
 			s.service.Drops = append(s.service.Drops, q)
 		}
+	}
+	s.dash, err = openDashboard(cfg.Control, s.service, log)
+	if err != nil {
+		return s, err
 	}
 	return s, nil
 }
@@ -151,15 +162,16 @@ func (s *site) serve(ctx context.Context, ready func()) error {
 	}
 	var tcp net.Listener
 	if s.cfg.Control.Listen != "" {
-		if tcp, err = net.Listen("tcp", s.cfg.Control.Listen); err != nil {
-			return errors.Join(fmt.Errorf("control.listen: %w", err), sock.Close(), s.close())
+		if tcp, err = listenDashboard(s.cfg.Control); err != nil {
+			return errors.Join(err, sock.Close(), s.close())
 		}
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return serveHTTP(gctx, sock, s.service.Handler()) })
 	if tcp != nil {
-		g.Go(func() error { return serveHTTP(gctx, tcp, s.service.Public()) })
+		g.Go(func() error { return serveHTTP(gctx, tcp, s.dash.Handler(gctx)) })
 	}
+	g.Go(func() error { return s.service.Flow.Run(gctx, s.track) })
 	for _, src := range s.sources {
 		g.Go(func() error {
 			if err := src.Serve(gctx, s.gw); err != nil && gctx.Err() == nil {

@@ -52,7 +52,7 @@ x400 = "c=US;a= ;p=Northwind;o={{.Name}}"
 data = "{{.Data}}"
 
 [control]
-listen = "{{.Control}}"                 # health, metrics and status page; the CLI uses a unix socket
+listen = "{{.Control}}"                 # dashboard, health, metrics; the CLI uses a unix socket
 
 # The MS Mail Connector: a folder for each post office, with submit (from it), deliver (to it) and badmail.
 # Its address space MS:{{.PO}} follows by itself.

@@ -50,8 +50,21 @@ type Site struct {
 
 // Control is the control API's address.
 type Control struct {
-	Listen string `toml:"listen" doc:"host:port for control API, health, metrics and dashboard; empty: the unix socket only"`
+	Listen string `toml:"listen" doc:"host:port for dashboard, health and metrics; empty: none of them, the unix socket only"`
 	Socket string `toml:"socket" doc:"unix socket for the CLI; default data/control.sock"`
+	// Loopback is what a browser on this host may do without signing in.
+	Loopback string   `toml:"loopback" doc:"what a browser on this host may do without signing in: operate, read, or none. With a user below: none, unless set"`
+	Hosts    []string `toml:"hosts" doc:"names by which browsers reach the dashboard, besides this host's loopback names and the host in listen"`
+	Cert     string   `toml:"cert" doc:"file with the TLS certificate chain for listen, PEM; needed to sign in from other hosts"`
+	Key      string   `toml:"key" doc:"file with its private key, PEM"`
+	Users    []User   `toml:"user" doc:"who may sign in to the dashboard"`
+}
+
+// User may sign in to the dashboard.
+type User struct {
+	Name     string            `toml:"name" doc:"as the audit log names this user"`
+	Password connectors.Secret `toml:"password" doc:"its hash, argon2id or bcrypt, as 'backbone password' prints it; @FILE: in a file"`
+	Role     string            `toml:"role" doc:"read or operate"`
 }
 
 // Policy is the retry section as the queue applies it.
@@ -205,6 +218,17 @@ func Parse(name, dir string, text []byte, kinds []connectors.Kind) (*Config, err
 		c.Control.Socket = filepath.Join(c.Site.Data, "control.sock")
 	}
 	c.Control.Socket = absolute(dir, c.Control.Socket)
+	c.Control.Cert, c.Control.Key = absolute(dir, c.Control.Cert), absolute(dir, c.Control.Key)
+	for i, u := range c.Control.Users {
+		if name, ok := strings.CutPrefix(string(u.Password), "@"); ok {
+			c.Control.Users[i].Password = connectors.Secret("@" + absolute(dir, name))
+		}
+	}
+	if c.Control.Loopback == "" {
+		if c.Control.Loopback = "operate"; len(c.Control.Users) > 0 {
+			c.Control.Loopback = "none"
+		}
+	}
 	return c, nil
 }
 
@@ -271,6 +295,7 @@ func (c *Config) check(at func(key, format string, args ...any)) {
 			at("site.postmaster", "%v", err)
 		}
 	}
+	c.checkControl(at)
 	if c.Queue.Store != "bolt" {
 		at("queue.store", "%q: write \"bolt\"", c.Queue.Store)
 	}

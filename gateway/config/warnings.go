@@ -11,6 +11,13 @@ import (
 // Warnings lists what is allowed but rarely meant, one sentence each. Parse must have succeeded.
 func Warnings(c *Config) []string {
 	var out []string
+	if k := c.Control; k.Listen != "" && !loopbackOnly(k.Listen) {
+		if k.Cert == "" {
+			out = append(out, "control.listen is reachable from other hosts without TLS: health and metrics are served, the dashboard only to this host; set control.cert and control.key")
+		} else if len(k.Users) == 0 {
+			out = append(out, "control.listen is reachable from other hosts and there is no [[control.user]]: nobody can sign in from them")
+		}
+	}
 	types := map[address.Type]bool{}
 	claims := map[string][]string{}
 	enabled := 0

@@ -1,9 +1,9 @@
-// Package control speaks for the gateway to the CLI, to scripts and to the status page: one API, served on the
-// daemon's unix socket, and in its reading and health part on a TCP address.
+// Package control speaks for the gateway to the CLI, to scripts and to the dashboard: one API, served on the daemon's
+// unix socket; health and metrics also on a TCP address, where gateway/control/dashboard serves the pages.
 //
-// It owns the requests' and answers' shapes and nothing else: each call is a few lines over gateway, queue, directory,
-// tracking. Errors carry an HTTP status and one sentence. Whoever may open the socket (mode 0600) may operate; the
-// TCP address shows counters and states, never message content, addresses or names, and changes nothing.
+// It owns the requests' and answers' shapes and the audit log, and nothing else: each call is a few lines over gateway,
+// queue, directory, tracking. Errors carry an HTTP status and one sentence. Whoever may open the socket (mode 0600) may
+// operate. Every change is on the audit log before it is made; one that can't be recorded is not made.
 package control
 
 import (
@@ -30,6 +30,8 @@ type Service struct {
 	Tracking  *tracking.Log
 	Members   []gateway.Member
 	Drops     []connectors.Quarantine
+	Audit     *Audit // nil: changes are not recorded
+	Flow      *Flow  // nil: nothing is counted
 	// DeleteGuard is the directory import's, in percent.
 	DeleteGuard int
 	Version     string
@@ -64,6 +66,9 @@ func asError(err error) *Error {
 	return &Error{http.StatusInternalServerError, err.Error()}
 }
 
+// AsError gives any error its HTTP status.
+func AsError(err error) *Error { return asError(err) }
+
 func bad(err error) *Error { return &Error{http.StatusBadRequest, err.Error()} }
 
 // Page is one page of a listing; Next is "" on the last.
@@ -90,6 +95,22 @@ type ChangeRequest struct {
 
 // Change does one of hold, release, retry, schedule, delete, restore, purge, reroute, bounce.
 func (s *Service) Change(ctx context.Context, verb string, r ChangeRequest) (Changed, error) {
+	if r.DryRun {
+		return s.change(ctx, verb, r)
+	}
+	what := filterText(r.Filter)
+	if r.Connector != "" {
+		what += " via " + r.Connector
+	}
+	if !r.At.IsZero() {
+		what += " at " + r.At.UTC().Format(time.RFC3339)
+	}
+	return s.audited(ctx, Record{By: r.By, Verb: "queue " + verb, What: what, Reason: r.Reason}, func() (Changed, error) {
+		return s.change(ctx, verb, r)
+	})
+}
+
+func (s *Service) change(ctx context.Context, verb string, r ChangeRequest) (Changed, error) {
 	var n int
 	var err error
 	switch verb {
@@ -140,8 +161,13 @@ func (s *Service) Suspend(ctx context.Context, r SuspendRequest) (Changed, error
 	if r.DryRun {
 		return Changed{1, true}, nil
 	}
-	err := s.Gateway.Suspend(ctx, queue.Suspension{Dest: r.Dest, Reason: r.Reason, By: r.By, Until: r.Until})
-	return Changed{1, false}, err
+	what := suspendText(r.Dest)
+	if !r.Until.IsZero() {
+		what += " until " + r.Until.UTC().Format(time.RFC3339)
+	}
+	return s.audited(ctx, Record{By: r.By, Verb: "suspend", What: what, Reason: r.Reason}, func() (Changed, error) {
+		return Changed{1, false}, s.Gateway.Suspend(ctx, queue.Suspension{Dest: r.Dest, Reason: r.Reason, By: r.By, Until: r.Until})
+	})
 }
 
 // Resume implements `dest resume` and `connector resume`.
@@ -149,7 +175,9 @@ func (s *Service) Resume(ctx context.Context, r SuspendRequest) (Changed, error)
 	if r.DryRun {
 		return Changed{1, true}, nil
 	}
-	return Changed{1, false}, s.Gateway.Resume(ctx, r.Dest, r.By)
+	return s.audited(ctx, Record{By: r.By, Verb: "resume", What: suspendText(r.Dest), Reason: r.Reason}, func() (Changed, error) {
+		return Changed{1, false}, s.Gateway.Resume(ctx, r.Dest, r.By)
+	})
 }
 
 // ConnectorStatus is one connector's line.

@@ -25,6 +25,8 @@ type Imported struct {
 // EntryRequest adds, replaces or removes one custom recipient.
 type EntryRequest struct {
 	Entry  directory.Entry `json:"entry"`
+	By     string          `json:"by,omitempty"`
+	Reason string          `json:"reason,omitempty"`
 	DryRun bool            `json:"dry_run,omitempty"`
 }
 
@@ -43,24 +45,31 @@ func (s *Service) directoryRoutes(mux *http.ServeMux) {
 		res, err := s.Directory.Resolve(a)
 		return Resolved{a, res}, err
 	})
-	post(mux, "/v1/directory/add", func(_ *http.Request, req EntryRequest) (any, error) {
+	post(mux, "/v1/directory/add", func(r *http.Request, req EntryRequest) (any, error) {
 		if req.DryRun {
 			return req.Entry, nil
 		}
-		e, err := s.Directory.Add(req.Entry)
+		var e directory.Entry
+		_, err := s.audited(r.Context(), Record{By: req.By, Verb: "directory add", What: req.Entry.Name, Reason: req.Reason}, func() (_ Changed, err error) {
+			e, err = s.Directory.Add(req.Entry)
+			return Changed{Changed: 1}, err
+		})
 		if err != nil {
 			return nil, bad(err)
 		}
 		return e, nil
 	})
-	post(mux, "/v1/directory/remove", func(_ *http.Request, req EntryRequest) (any, error) {
+	post(mux, "/v1/directory/remove", func(r *http.Request, req EntryRequest) (any, error) {
 		if _, err := s.Directory.Get(req.Entry.Name); err != nil || req.DryRun {
 			return Changed{1, req.DryRun}, err
 		}
-		return Changed{1, false}, s.Directory.Remove(req.Entry.Name)
+		return s.audited(r.Context(), Record{By: req.By, Verb: "directory remove", What: req.Entry.Name, Reason: req.Reason}, func() (Changed, error) {
+			return Changed{1, false}, s.Directory.Remove(req.Entry.Name)
+		})
 	})
 	mux.HandleFunc("POST /v1/directory/import", func(w http.ResponseWriter, r *http.Request) {
-		out, err := s.importDirectory(r.Context(), r.Body, r.URL.Query().Get("dry_run") != "", r.URL.Query().Get("all_or_nothing") != "")
+		q := r.URL.Query()
+		out, err := s.importDirectory(r.Context(), r.Body, q.Get("by"), q.Get("dry_run") != "", q.Get("all_or_nothing") != "")
 		answer(w, out, err)
 	})
 	mux.HandleFunc("GET /v1/directory/export", func(w http.ResponseWriter, r *http.Request) {
@@ -71,9 +80,19 @@ func (s *Service) directoryRoutes(mux *http.ServeMux) {
 	})
 }
 
-func (s *Service) importDirectory(ctx context.Context, r io.Reader, dry, all bool) (Imported, error) {
+func (s *Service) importDirectory(ctx context.Context, r io.Reader, by string, dry, all bool) (Imported, error) {
 	var results bytes.Buffer
-	sum, err := s.Directory.Import(ctx, r, directory.ImportOptions{DryRun: dry, AllOrNothing: all, DeleteGuard: s.DeleteGuard, Results: &results})
+	var sum directory.Summary
+	do := func() (_ Changed, err error) {
+		sum, err = s.Directory.Import(ctx, r, directory.ImportOptions{DryRun: dry, AllOrNothing: all, DeleteGuard: s.DeleteGuard, Results: &results})
+		return Changed{sum.Created + sum.Modified + sum.Deleted, dry}, err
+	}
+	var err error
+	if dry {
+		_, err = do()
+	} else {
+		_, err = s.audited(ctx, Record{By: by, Verb: "directory import"}, do)
+	}
 	if err != nil {
 		return Imported{sum, results.String()}, bad(err)
 	}

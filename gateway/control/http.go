@@ -86,28 +86,15 @@ func (s *Service) Handler() http.Handler {
 	get(mux, "/v1/trace", func(r *http.Request) (any, error) { return s.Tracking.Trace(r.Context(), r.URL.Query().Get("key")) })
 	s.directoryRoutes(mux)
 	s.quarantineRoutes(mux)
+	s.auditRoutes(mux)
 	return mux
 }
 
-// Public serves health, metrics and the status page: for the TCP address.
+// Public serves health and metrics, without sign-in: for the TCP address, where probes and Prometheus ask.
 func (s *Service) Public() http.Handler {
 	mux := http.NewServeMux()
 	s.public(mux)
-	mux.HandleFunc("GET /{$}", s.page)
-	return secure(mux)
-}
-
-// secure answers only to names that a browser on this host would use on purpose (DNS rebinding), and lets no other
-// site frame or read the page.
-func secure(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store")
-		next.ServeHTTP(w, r)
-	})
+	return mux
 }
 
 func (s *Service) public(mux *http.ServeMux) {

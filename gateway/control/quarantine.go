@@ -56,33 +56,43 @@ const maxQuarantineBytes = 4 << 20
 func (s *Service) quarantineRoutes(mux *http.ServeMux) {
 	get(mux, "/v1/quarantine", func(r *http.Request) (any, error) { return s.Quarantined(r.Context()) })
 	get(mux, "/v1/quarantine/show", func(r *http.Request) (any, error) {
-		var out QuarantineBytes
-		err := s.withQuarantine(r.Context(), r.URL.Query().Get("id"), func(d connectors.Quarantine, q connectors.Quarantined) error {
-			b, err := d.QuarantinedBytes(r.Context(), q.ID, maxQuarantineBytes)
-			out = QuarantineBytes{q, b}
-			return err
-		})
-		return out, err
+		return s.QuarantinedEntry(r.Context(), r.URL.Query().Get("id"))
 	})
-	act := func(name string, do func(ctx context.Context, d connectors.Quarantine, req QuarantineRequest) error) {
-		post(mux, "/v1/quarantine/"+name, func(r *http.Request, req QuarantineRequest) (any, error) {
-			err := s.withQuarantine(r.Context(), req.ID, func(d connectors.Quarantine, q connectors.Quarantined) error {
-				if req.DryRun {
-					return nil
-				}
-				s.Log.Info("quarantine "+name, "file", q.ID, "by", req.By, "reason", req.Reason)
-				return do(r.Context(), d, req)
-			})
-			if err != nil {
-				return nil, err
-			}
-			return Changed{1, req.DryRun}, nil
+	for _, verb := range []string{"replay", "discard"} {
+		post(mux, "/v1/quarantine/"+verb, func(r *http.Request, req QuarantineRequest) (any, error) {
+			return s.ChangeQuarantined(r.Context(), verb, req)
 		})
 	}
-	act("replay", func(ctx context.Context, d connectors.Quarantine, req QuarantineRequest) error {
-		return d.ReplayQuarantined(ctx, req.ID, req.Replacement)
+}
+
+// QuarantinedEntry is one entry with its first octets.
+func (s *Service) QuarantinedEntry(ctx context.Context, id string) (out QuarantineBytes, err error) {
+	err = s.withQuarantine(ctx, id, func(d connectors.Quarantine, q connectors.Quarantined) error {
+		b, err := d.QuarantinedBytes(ctx, q.ID, maxQuarantineBytes)
+		out = QuarantineBytes{q, b}
+		return err
 	})
-	act("discard", func(ctx context.Context, d connectors.Quarantine, req QuarantineRequest) error {
-		return d.DiscardQuarantined(ctx, req.ID)
+	return out, err
+}
+
+// ChangeQuarantined replays or discards an entry.
+func (s *Service) ChangeQuarantined(ctx context.Context, verb string, req QuarantineRequest) (out Changed, err error) {
+	err = s.withQuarantine(ctx, req.ID, func(d connectors.Quarantine, q connectors.Quarantined) error {
+		if req.DryRun {
+			out = Changed{1, true}
+			return nil
+		}
+		what := q.ID
+		if req.Replacement != nil {
+			what += " as edited"
+		}
+		out, err = s.audited(ctx, Record{By: req.By, Verb: "quarantine " + verb, What: what, Reason: req.Reason}, func() (Changed, error) {
+			if verb == "discard" {
+				return Changed{1, false}, d.DiscardQuarantined(ctx, q.ID)
+			}
+			return Changed{1, false}, d.ReplayQuarantined(ctx, q.ID, req.Replacement)
+		})
+		return err
 	})
+	return out, err
 }

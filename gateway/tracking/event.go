@@ -70,12 +70,14 @@ type Event struct {
 	SubjectHash string `json:"subject_hash,omitempty"`
 	Size        int64  `json:"size,omitempty"` // octets
 	Attempt     int    `json:"attempt,omitempty"`
-	// Took is how long the attempt lasted, Next when the next one is due.
-	Took  time.Duration `json:"took_ns,omitempty"`
-	Next  time.Time     `json:"next,omitzero"`
-	Class mail.Class    `json:"class,omitempty"`
-	Text  string        `json:"text,omitempty"`
-	By    string        `json:"by,omitempty"` // operator, for what one did
+	// Took is how long the attempt lasted, Waited how long the message had been here when it ended, Next when the next
+	// one is due.
+	Took   time.Duration `json:"took_ns,omitempty"`
+	Waited time.Duration `json:"waited_ns,omitempty"`
+	Next   time.Time     `json:"next,omitzero"`
+	Class  mail.Class    `json:"class,omitempty"`
+	Text   string        `json:"text,omitempty"`
+	By     string        `json:"by,omitempty"` // operator, for what one did
 	// Source names where the message came from inside its connector: a drop file. SourceSHA256 is that file's hash, in hex.
 	Source       string      `json:"source,omitempty"`
 	SourceSHA256 string      `json:"source_sha256,omitempty"`

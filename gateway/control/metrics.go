@@ -1,38 +1,11 @@
 package control
 
 import (
-	_ "embed"
 	"fmt"
-	"html/template"
 	"net/http"
 	"sort"
 	"time"
 )
-
-//go:embed page.html
-var pageText string
-
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"ago": func(t time.Time) string {
-		if t.IsZero() {
-			return "–"
-		}
-		return time.Since(t).Round(time.Second).String()
-	},
-}).Parse(pageText))
-
-// page is the site at a glance, without JavaScript: counters and states, nobody's mail.
-func (s *Service) page(w http.ResponseWriter, r *http.Request) {
-	st, err := s.Status(r.Context())
-	if err != nil {
-		answer(w, nil, err)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if err := pageTemplate.Execute(w, st); err != nil {
-		s.Log.Debug("status page not sent", "err", err)
-	}
-}
 
 // metrics writes the queue's figures in Prometheus' text form.
 func (s *Service) metrics(w http.ResponseWriter, r *http.Request) {
