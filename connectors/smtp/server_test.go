@@ -111,7 +111,7 @@ func (s *served) dialOnly() *talk {
 
 func (c *talk) raw(s string) {
 	c.t.Helper()
-	if err := c.conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.conn.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
 		c.t.Fatal(err)
 	}
 	if _, err := c.conn.Write([]byte(s)); err != nil {
@@ -124,13 +124,13 @@ func (c *talk) send(line string) { c.t.Helper(); c.raw(line + "\r\n") }
 // line reads one reply line; "" is the end.
 func (c *talk) line() string {
 	c.t.Helper()
-	if err := c.conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.conn.SetReadDeadline(time.Now().Add(60 * time.Second)); err != nil {
 		c.t.Fatal(err)
 	}
 	l, err := c.r.ReadString('\n')
 	if err != nil && l == "" {
 		if nerr, ok := err.(net.Error); ok && nerr.Timeout() {
-			c.t.Fatal("waited 10 s for a reply")
+			c.t.Fatal("waited 60 s for a reply")
 		}
 		return ""
 	}
