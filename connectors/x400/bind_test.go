@@ -171,25 +171,28 @@ func TestMoreThanTheThresholdWaitingOpensAnotherAssociation(t *testing.T) {
 }
 
 func TestAnAssociationThatDiedWhileIdleIsReplacedUnnoticed(t *testing.T) {
-	a, b := pair(t, nil)
-	c := a.opened.Connectors[0].(*Connector)
-	if got := c.Deliver(context.Background(), message("1", 10))[0]; got.State != mail.Delivered {
-		t.Fatal(got.Failure)
-	}
-	c.pool.mu.Lock()
-	idle := c.pool.idle[0].a.(*loopbackAssociation)
-	c.pool.mu.Unlock()
-	if err := idle.f.conn.(*net.TCPConn).CloseRead(); err != nil {
-		t.Fatal(err)
-	}
-	if got := c.Deliver(context.Background(), message("2", 10))[0]; got.State != mail.Delivered {
-		t.Error(got.Failure)
-	}
-	if err := link(a, b).Close(); err != nil {
-		t.Error(err)
-	}
-	if len(b.gw.Taken()) != 2 {
-		t.Errorf("%d messages arrived, want 2", len(b.gw.Taken()))
+	for _, transport := range []string{"loopback", "rfc1006"} {
+		a, b := pair(t, func(caller, answerer *Config) { caller.Transport, answerer.Transport = transport, transport })
+		c := a.opened.Connectors[0]
+		if got := c.Deliver(context.Background(), message("1", 10))[0]; got.State != mail.Delivered {
+			t.Fatal(got.Failure)
+		}
+		addr, gw := b.addr(), b.gw
+		if err := b.stop(); err != nil { // the peer starts anew
+			t.Fatal(err)
+		}
+		again := section("SITEB", "SITEA")
+		again.Transport, again.Listen = transport, addr
+		b = openFor(t, "SITEB", again, gw)
+		if got := c.Deliver(context.Background(), message("2", 10))[0]; got.State != mail.Delivered {
+			t.Errorf("%s: %v", transport, got.Failure)
+		}
+		if err := link(a, b).Close(); err != nil {
+			t.Error(err)
+		}
+		if len(gw.Taken()) != 2 {
+			t.Errorf("%s: %d messages arrived, want 2", transport, len(gw.Taken()))
+		}
 	}
 }
 

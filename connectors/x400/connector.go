@@ -88,6 +88,10 @@ func (c *Connector) hand(ctx context.Context, t *connectors.Transfer, do func(as
 		if err != nil {
 			return err
 		}
+		if reused && !a.usable() {
+			c.pool.drop(a)
+			continue
+		}
 		err = do(a, ctx, t)
 		f := mail.AsFailure(err)
 		if err == nil || f.Scope != mail.ScopeLink {

@@ -300,6 +300,7 @@ func (a *arrival) content(m *p1.Message, env *mail.Envelope, note func(mail.Note
 		facts.Extra = append(facts.Extra, [2]string{"Conversion", "prohibited"})
 	}
 	mapper := a.peer.mapper(note)
+	mapper.Options.Stack1984 = m.ContentType.BuiltIn == p1.ContentP2
 	var write func(io.Writer) error
 	if object.IPN != nil {
 		env.Kind = mail.KindReceipt

@@ -265,6 +265,8 @@ func (a *loopbackAssociation) release(ctx context.Context) error {
 	return a.f.conn.Close()
 }
 
+func (a *loopbackAssociation) usable() bool { return silent(a.f.conn) }
+
 func (a *loopbackAssociation) abort() {
 	// the association is over either way
 	a.f.conn.Close()

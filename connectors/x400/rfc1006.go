@@ -269,6 +269,9 @@ func (a *p1Association) release(ctx context.Context) error {
 	return a.conn.Close()
 }
 
+// usable tells whether the peer has kept it too.
+func (a *p1Association) usable() bool { return silent(a.conn.Conn) }
+
 func (a *p1Association) abort() {
 	// the association is over either way
 	a.conn.Close()

@@ -34,6 +34,8 @@ type association interface {
 	// transfer hands t over; nil means that the peer has taken responsibility. A *mail.Failure whose scope is not
 	// the link leaves the association usable; after any other error it is not.
 	transfer(ctx context.Context, t *connectors.Transfer) error
+	// usable tells whether the peer still has an association that was kept idle, as far as can be seen from here.
+	usable() bool
 	// release ends the association in order, within ctx.
 	release(ctx context.Context) error
 	// abort ends it at once.

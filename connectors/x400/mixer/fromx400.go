@@ -32,6 +32,7 @@ func (m *Mapper) FromIPM(w io.Writer, ipm *p22.IPM, f Facts) error {
 }
 
 func (m *Mapper) fromIPM(w io.Writer, ipm *p22.IPM, f *Facts, depth int) error {
+	ipm = m.withFields(ipm)
 	b := &builder{}
 	seen := m.header(b, &ipm.Heading)
 	for _, field := range ipm.Fields(p22.HeaderFields) {

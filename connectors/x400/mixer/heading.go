@@ -30,7 +30,7 @@ func (m *Mapper) heading(h textproto.Header, parts []string) (*p22.Heading, erro
 		switch {
 		case err != nil || !ascii(raw):
 			m.Note(mail.Note{Field: f.Key(), Action: mail.NoteLost, Detail: "X.400 carries header fields in ASCII only"})
-		case m.Options.Stack1984:
+		case m.Options.Stack1984 && !m.beside():
 			m.Note(mail.Note{Field: f.Key(), Action: mail.NoteLost, Detail: "1984 has no place for it"})
 		default:
 			kept = append(kept, strings.TrimRight(string(raw), "\r\n"))
@@ -115,9 +115,13 @@ func (m *Mapper) heading(h textproto.Header, parts []string) (*p22.Heading, erro
 
 // extensions adds those of ours.
 func (m *Mapper) extensions(h *p22.Heading, fields, parts []string) error {
-	if m.Options.Stack1984 {
+	if m.Options.Stack1984 && !m.beside() {
 		return nil
 	}
+	return addFields(h, fields, parts)
+}
+
+func addFields(h *p22.Heading, fields, parts []string) error {
 	some := false
 	for _, p := range parts {
 		some = some || p != ""

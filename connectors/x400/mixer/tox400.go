@@ -108,7 +108,10 @@ func (w *walker) message(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	p22.WriteIPM(w.s, heading, w.m.Options, func() { w.s.Fail(w.entity(h, body, 0)) })
+	p22.WriteIPM(w.s, heading, w.m.Options, func() {
+		w.fieldsPart(heading)
+		w.s.Fail(w.entity(h, body, 0))
+	})
 	return w.s.Err()
 }
 
@@ -167,6 +170,10 @@ func (w *walker) entity(h textproto.Header, r io.Reader, nesting int) error {
 			p22.PartIA5(w.s, body)
 			return w.s.Err()
 		}
+		if w.m.beside() && params["charset"] != "" {
+			p22.PartBilateral(w.s, body) // 1984 has IA5 and T.61 only; the part's own fields say what the octets are
+			return w.s.Err()
+		}
 		return w.m.text(w.s, params["charset"], body)
 	}
 	w.m.file(w.s, h, params, body)
@@ -202,7 +209,10 @@ func (w *walker) forwarded(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	p22.PartMessage(w.s, heading, w.m.Options, func() { w.s.Fail(inner.entity(h, body, 0)) })
+	p22.PartMessage(w.s, heading, w.m.Options, func() {
+		w.fieldsPart(heading)
+		w.s.Fail(inner.entity(h, body, 0))
+	})
 	return w.s.Err()
 }
 
@@ -275,7 +285,7 @@ func (m *Mapper) file(s *ber.Stream, h textproto.Header, params map[string]strin
 		name = d
 	}
 	if m.Bilateral || m.Options.Stack1984 {
-		if name != "" {
+		if name != "" && !m.beside() {
 			m.Note(mail.Note{Field: "attachment " + name, Action: mail.NoteLost, Detail: "the name: a bilaterally defined body part has none"})
 		}
 		p22.PartBilateral(s, r)

@@ -50,6 +50,15 @@ func (p BodyPart) Octets(w io.Writer) error {
 	return nil
 }
 
+// Size is how many octets those are.
+func (p BodyPart) Size() int64 {
+	n := int64(0)
+	for _, d := range p.Data {
+		n += d.OctetLen()
+	}
+	return n
+}
+
 // Object identifiers (X.420 annex C).
 const (
 	etIA5         ber.OID = "2.6.1.4.0"
