@@ -76,15 +76,17 @@ func (b *batch) release(e *Entry) {
 // put stages a complete entry of this site and tells whether it says anything new. It takes e over.
 func (b *batch) put(e *Entry) (changed bool, err error) {
 	k := e.key()
-	if err := b.free(e.Target, e, true); err != nil {
-		return false, err
+	if e.Class == Recipient {
+		if err := b.free(e.Target, e, true); err != nil {
+			return false, err
+		}
 	}
 	for p := range e.proxies {
 		if err := b.free(p, e, false); err != nil {
 			return false, err
 		}
 	}
-	if b.d.o.Generate {
+	if b.d.o.Generate && e.Class == Recipient {
 		b.generate(e)
 	}
 	if old := b.get(k); old != nil {
@@ -93,7 +95,7 @@ func (b *batch) put(e *Entry) (changed bool, err error) {
 		}
 		b.release(old)
 	}
-	e.Version, e.Changed, e.Deleted = b.version(k)+1, b.now, false
+	e.Version, e.Changed, e.Deleted, e.From = b.version(k)+1, b.now, false, ""
 	for _, a := range e.addresses() {
 		b.claims[a] = k
 	}
@@ -130,7 +132,7 @@ func (b *batch) version(k string) uint64 {
 func (b *batch) remove(e *Entry) {
 	k := e.key()
 	b.release(e)
-	b.staged[k] = &Entry{Name: e.Name, Site: e.Site, Version: b.version(k) + 1, Changed: b.now, Deleted: true}
+	b.staged[k] = &Entry{Class: e.Class, Name: e.Name, Site: e.Site, Version: b.version(k) + 1, Changed: b.now, Deleted: true}
 }
 
 // purgeEvery is how often old tombstones are looked for.
@@ -142,7 +144,7 @@ func (b *batch) commit() error {
 			return err
 		}
 	}
-	return b.d.commit(b.staged)
+	return b.d.commit(b.staged, nil)
 }
 
 // Add creates an entry of this site. ErrExists when the name is taken, *Conflict when an address is.

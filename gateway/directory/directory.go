@@ -73,6 +73,7 @@ type Directory struct {
 	mu      sync.RWMutex // guards what look-ups read
 	entries map[string]*Entry
 	graves  map[string]*Entry   // tombstones
+	links   map[string]*Entry   // the connectors among the entries
 	owners  map[string]*Entry   // address key -> its entry
 	rivals  map[string][]*Entry // address key -> all claimants, where there are several
 	usn     uint64
@@ -85,7 +86,7 @@ type Directory struct {
 const lockTimeout = 2 * time.Second
 
 // initialMap is address space, not memory: a large import would else remap the file again and again.
-const initialMap = 256 << 20
+var initialMap = 256 << 20
 
 // Open opens or creates the directory in the file at path and reads it into memory.
 func Open(path string, o Options) (*Directory, error) {
@@ -107,7 +108,7 @@ func Open(path string, o Options) (*Directory, error) {
 	}
 	d := &Directory{
 		o: o, aliases: aliases, own: map[string]bool{}, changed: make(chan struct{}),
-		entries: map[string]*Entry{}, graves: map[string]*Entry{}, owners: map[string]*Entry{}, rivals: map[string][]*Entry{},
+		entries: map[string]*Entry{}, graves: map[string]*Entry{}, links: map[string]*Entry{}, owners: map[string]*Entry{}, rivals: map[string][]*Entry{},
 	}
 	for _, name := range append(append([]string(nil), o.Site.Domains...), o.Site.Partners...) {
 		d.own[strings.ToLower(name)] = true
@@ -160,9 +161,9 @@ func (d *Directory) Changed() <-chan struct{} {
 	return d.changed
 }
 
-// Size is the number of entries, without tombstones.
+// Size is the number of custom recipients, without tombstones.
 func (d *Directory) Size() int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return len(d.entries)
+	return len(d.entries) - len(d.links)
 }

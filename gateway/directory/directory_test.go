@@ -106,7 +106,7 @@ func TestAnEntryComesBackAsItWasAdded(t *testing.T) {
 	want.Target = address.Address{Type: "MS", Value: "NORTHWIND/PO2/MKUMAR"}
 	want.Proxies = addrs(t, "SMTP:mira.kumar@northwind.example", "X400:c=US;a= ;p=Northwind;s=Kumar;")
 	want.Secondary = addrs(t, "SMTP:mk@northwind.example", "MS:OLDNET/OLDPO/MKUMAR")
-	want.USN, want.Version, want.Changed = 1, 1, got.Changed
+	want.USN, want.Version, want.Changed, want.Written, want.Stamp = 1, 1, got.Changed, 1, got.Stamp
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

@@ -15,8 +15,18 @@ import (
 	"backbone/gateway/address"
 )
 
-// Entry is a custom recipient, or the tombstone of one.
+// Class is what sort of object an entry is.
+type Class string
+
+const (
+	Recipient Class = ""          // a custom recipient
+	Connector Class = "connector" // a connector with its address spaces, as its site tells the others
+)
+
+// Entry is an object of the directory, or the tombstone of one: a custom recipient, or a connector, of which Spaces,
+// Leads and Cost speak and nothing else.
 type Entry struct {
+	Class Class `json:"class,omitempty"`
 	// Name is the Directory Name, unique in a site without regard to case, at most 64 characters. It never changes.
 	Name string `json:"name"`
 	// Site is where the entry originates: only there may it be written.
@@ -35,19 +45,40 @@ type Entry struct {
 	Container  string            `json:"container,omitempty"`
 	Attributes map[string]string `json:"attributes,omitempty"` // "Custom Attribute 1" and what else an import file says of him
 
+	// Spaces are the address spaces of a connector. Leads is the joined site at its other end, "" when there is none, and
+	// Cost that of going there.
+	Spaces []address.Space `json:"spaces,omitempty"`
+	Leads  string          `json:"leads,omitempty"`
+	Cost   int             `json:"cost,omitempty"`
+
 	// Version counts the entry's writes at its site, over deletions too. USN is the local number of the last write here,
 	// its own or a replicated one. Changed is when its site wrote it.
 	Version uint64    `json:"version"`
 	USN     uint64    `json:"usn"`
 	Changed time.Time `json:"changed"`
 	Deleted bool      `json:"deleted,omitempty"`
+	// Written and Stamp are the number and the stamp of the write at its own site: whether it is part of that site's
+	// present history. From is the partner over which it came here, "" for our own.
+	Written uint64 `json:"written,omitempty"`
+	Stamp   uint64 `json:"stamp,omitempty"`
+	From    string `json:"from,omitempty"`
 }
 
-// ID names the entry in errors and listings: SITE/NAME.
-func (e *Entry) ID() string { return e.Site + "/" + e.Name }
+// ID names the entry in errors and listings: SITE/NAME, or SITE/connector/NAME.
+func (e *Entry) ID() string {
+	if e.Class != Recipient {
+		return e.Site + "/" + string(e.Class) + "/" + e.Name
+	}
+	return e.Site + "/" + e.Name
+}
 
-// key is the entry's place in maps and in the file.
-func (e *Entry) key() string { return entryKey(e.Site, e.Name) }
+// key is the entry's place in maps and in the file. No name has a slash.
+func (e *Entry) key() string {
+	if e.Class != Recipient {
+		return fold(e.Site) + "/" + string(e.Class) + "/" + fold(e.Name)
+	}
+	return entryKey(e.Site, e.Name)
+}
 
 func entryKey(site, name string) string { return fold(site) + "/" + fold(name) }
 
@@ -63,6 +94,9 @@ func fold(s string) string {
 
 // addresses are the keys of all addresses that the entry claims, the target's first.
 func (e *Entry) addresses() []string {
+	if e.Class != Recipient {
+		return nil
+	}
 	out := make([]string, 0, 1+len(e.Proxies)+len(e.Secondary))
 	out = append(out, e.Target.Key())
 	for p := range e.proxies {
@@ -100,6 +134,7 @@ func (e *Entry) clone() *Entry {
 	c := *e
 	c.Proxies, c.Secondary = slices.Clone(e.Proxies), slices.Clone(e.Secondary)
 	c.Attributes = maps.Clone(e.Attributes)
+	c.Spaces = slices.Clone(e.Spaces)
 	return &c
 }
 
@@ -107,7 +142,8 @@ func (e *Entry) clone() *Entry {
 func (e *Entry) same(o *Entry) bool {
 	return e.Name == o.Name && e.Display == o.Display && e.Alias == o.Alias && e.First == o.First && e.Last == o.Last &&
 		e.Target == o.Target && slices.Equal(e.Proxies, o.Proxies) && slices.Equal(e.Secondary, o.Secondary) && e.Hidden == o.Hidden && e.Container == o.Container &&
-		maps.Equal(e.Attributes, o.Attributes) && e.Deleted == o.Deleted
+		maps.Equal(e.Attributes, o.Attributes) && e.Deleted == o.Deleted &&
+		slices.Equal(e.Spaces, o.Spaces) && e.Leads == o.Leads && e.Cost == o.Cost
 }
 
 // Longest values in characters, as Exchange's schema has them (from general knowledge; no article states them).
@@ -117,6 +153,7 @@ const (
 	maxShort     = 64 // alias, first and last name
 	maxAttribute = 1024
 	maxProxies   = 500 // ours
+	maxSpaces    = 1000
 )
 
 // complete makes an entry from outside canonical and checks it.
@@ -124,9 +161,16 @@ func (e *Entry) complete() error {
 	for _, at := range []*string{&e.Name, &e.Site, &e.Display, &e.Alias, &e.First, &e.Last, &e.Container} {
 		*at = strings.TrimSpace(*at)
 	}
-	err := e.canonicalize()
-	if err == nil {
-		err = e.check()
+	var err error
+	switch e.Class {
+	case Connector:
+		err = e.checkConnector()
+	case Recipient:
+		if err = e.canonicalize(); err == nil {
+			err = e.check()
+		}
+	default:
+		err = fmt.Errorf("class %q is not known here", cutText(string(e.Class), 20))
 	}
 	if err != nil {
 		return fmt.Errorf("directory entry %s: %w", e.ID(), err)
@@ -176,6 +220,31 @@ func (e *Entry) checkNames() error {
 	}
 	return nil
 }
+
+// checkConnector drops what no connector has and reads its spaces.
+func (e *Entry) checkConnector() error {
+	*e = Entry{Class: e.Class, Name: e.Name, Site: e.Site, Spaces: e.Spaces, Leads: e.Leads, Cost: e.Cost,
+		Version: e.Version, USN: e.USN, Changed: e.Changed, Written: e.Written, Stamp: e.Stamp, From: e.From}
+	if err := errors.Join(e.checkNames(), checkText("joined site", e.Leads, maxName)); err != nil {
+		return err
+	}
+	if len(e.Spaces) > maxSpaces {
+		return fmt.Errorf("%d address spaces, at most %d", len(e.Spaces), maxSpaces)
+	}
+	for i, s := range e.Spaces {
+		read, err := address.ParseSpace(string(s.Type) + ":" + s.Pattern)
+		if err != nil {
+			return err
+		}
+		e.Spaces[i].Type, e.Spaces[i].Pattern = read.Type, read.Pattern
+		e.Spaces[i].Cost = min(max(s.Cost, 1), maxCost)
+	}
+	e.Cost = min(max(e.Cost, 0), maxCost)
+	return nil
+}
+
+// maxCost is Exchange's: the last resort.
+const maxCost = 100
 
 // canonicalize gives each address its canonical text.
 func (e *Entry) canonicalize() error {

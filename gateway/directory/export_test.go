@@ -81,7 +81,7 @@ func TestExportIsReadBackAsItWas(t *testing.T) {
 func TestExportColumns(t *testing.T) {
 	d := open(t, Options{})
 	add(t, d, Entry{Name: "A", Display: "Lee, Jin", Target: addr(t, "MS:N/P/A"), Proxies: addrs(t, "SMTP:a@example.com"), Secondary: addrs(t, "SMTP:b@example.com")})
-	if _, err := d.Apply([]Entry{{Name: "Z", Site: "SITEB", Version: 1, Target: addr(t, "MS:N/P/Z")}}); err != nil {
+	if _, err := apply(d, "SITEA", []Entry{{Name: "Z", Site: "SITEB", Version: 1, Target: addr(t, "MS:N/P/Z")}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {

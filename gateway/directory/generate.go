@@ -62,7 +62,7 @@ func (d *Directory) generateMissing() error {
 	}
 	b := d.newBatch()
 	for _, e := range d.entries {
-		if fold(e.Site) != fold(d.o.Site.Name) {
+		if e.Class != Recipient || fold(e.Site) != fold(d.o.Site.Name) {
 			continue
 		}
 		if _, err := b.put(e.clone()); err != nil {

@@ -193,7 +193,7 @@ func (im *importer) permitted() error {
 	if g := im.o.DeleteGuard; g > 0 && im.sum.Deleted > 0 {
 		own := 0
 		for _, e := range im.d.entries {
-			if fold(e.Site) == fold(im.d.o.Site.Name) {
+			if e.Class == Recipient && fold(e.Site) == fold(im.d.o.Site.Name) {
 				own++
 			}
 		}

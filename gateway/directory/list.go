@@ -20,6 +20,7 @@ type Filter struct {
 	Type    address.Type `json:"type,omitempty"` // of the target
 	Site    string       `json:"site,omitempty"`
 	Hidden  *bool        `json:"hidden,omitempty"`
+	Class   Class        `json:"class,omitempty"` // custom recipients when empty
 }
 
 // List returns up to n entries that f selects, in the order of site and name, after the one whose SITE/NAME is given
@@ -59,7 +60,8 @@ func (d *Directory) List(f Filter, after string, n int) (page []Entry, more stri
 
 func (f *Filter) match(e *Entry) bool {
 	switch {
-	case f.Type != "" && f.Type != e.Target.Type,
+	case f.Class != e.Class,
+		f.Type != "" && f.Type != e.Target.Type,
 		f.Site != "" && fold(f.Site) != fold(e.Site),
 		f.Hidden != nil && *f.Hidden != e.Hidden,
 		f.Address != "" && !f.anyAddress(e),

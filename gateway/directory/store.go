@@ -13,11 +13,19 @@ import (
 )
 
 // Buckets. "entry" holds each entry and tombstone as JSON under SITE/NAME, folded; "usn" holds the same keys under the
-// number of their last write, so that what changed since a number is one short scan; "learned" holds reply routes.
+// number of their last write, so that what changed since a number is one short scan; "stamp" marks each commit, see
+// history.go; "partner" and "seen" are what replication knows of its partners; "record" holds what others keep beside the
+// entries; "learned" holds reply routes.
 var (
 	bucketEntry   = []byte("entry")
 	bucketUSN     = []byte("usn")
+	bucketStamp   = []byte("stamp")
+	bucketPartner = []byte("partner")
+	bucketSeen    = []byte("seen")
+	bucketRecord  = []byte("record")
 	bucketLearned = []byte("learned")
+
+	buckets = [][]byte{bucketEntry, bucketUSN, bucketStamp, bucketPartner, bucketSeen, bucketRecord, bucketLearned}
 )
 
 func usnKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
@@ -25,7 +33,7 @@ func usnKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 // load makes the buckets and reads everything into memory.
 func (d *Directory) load() error {
 	err := d.db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range [][]byte{bucketEntry, bucketUSN, bucketLearned} {
+		for _, b := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
 			}
@@ -58,6 +66,7 @@ func (d *Directory) publish(k string, e *Entry) {
 	if old := d.entries[k]; old != nil {
 		d.disown(old)
 		delete(d.entries, k)
+		delete(d.links, k)
 	}
 	delete(d.graves, k)
 	if e.Deleted {
@@ -65,6 +74,9 @@ func (d *Directory) publish(k string, e *Entry) {
 		return
 	}
 	d.entries[k] = e
+	if e.Class == Connector {
+		d.links[k] = e
+	}
 	for _, a := range e.addresses() {
 		switch first := d.owners[a]; {
 		case first == nil:
@@ -97,13 +109,14 @@ func (d *Directory) disown(e *Entry) {
 // publishChunk bounds how long look-ups wait while a large batch becomes visible, in entries.
 const publishChunk = 1000
 
-// commit writes entries, by key, in one transaction, numbers them, and makes them visible. Callers hold write.
-func (d *Directory) commit(es map[string]*Entry) error {
-	if len(es) == 0 {
+// commit writes entries, by key, in one transaction, numbers them, and makes them visible. What also has to change with
+// them is written by also, in the same transaction. Callers hold write.
+func (d *Directory) commit(es map[string]*Entry, also func(*bbolt.Tx) error) error {
+	if len(es) == 0 && also == nil {
 		return nil
 	}
 	keys := slices.Sorted(maps.Keys(es)) // pages are filled in order
-	usn := d.usn
+	usn, stamp := d.usn, newStamp()
 	err := d.db.Update(func(tx *bbolt.Tx) error {
 		entries, numbers := tx.Bucket(bucketEntry), tx.Bucket(bucketUSN)
 		numbers.FillPercent = 0.95 // keys only grow
@@ -115,7 +128,9 @@ func (d *Directory) commit(es map[string]*Entry) error {
 			}
 			usn++
 			e := es[k]
-			e.USN = usn
+			if e.USN = usn; e.From == "" {
+				e.Written, e.Stamp = usn, stamp
+			}
 			v, err := json.Marshal(e)
 			if err != nil {
 				return err
@@ -124,10 +139,21 @@ func (d *Directory) commit(es map[string]*Entry) error {
 				return err
 			}
 		}
-		return entries.SetSequence(usn)
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
+		}
+		if len(keys) == 0 {
+			return nil
+		}
+		return errors.Join(putStamp(tx, usn, stamp, time.Now()), entries.SetSequence(usn))
 	})
 	if err != nil {
 		return fmt.Errorf("directory: %w", err)
+	}
+	if len(keys) == 0 {
+		return nil
 	}
 	for part := range slices.Chunk(keys, publishChunk) {
 		d.mu.Lock()
@@ -150,38 +176,4 @@ func (d *Directory) at(k string) *Entry {
 		return e
 	}
 	return d.graves[k]
-}
-
-// purge forgets tombstones that every replica has had time to see. Callers hold write.
-func (d *Directory) purge(now time.Time) error {
-	d.purged = now
-	var old []*Entry
-	for _, e := range d.graves {
-		if now.Sub(e.Changed) > d.o.KeepTombstones {
-			old = append(old, e)
-		}
-	}
-	if len(old) == 0 {
-		return nil
-	}
-	err := d.db.Update(func(tx *bbolt.Tx) error {
-		for _, e := range old {
-			if err := tx.Bucket(bucketEntry).Delete([]byte(e.key())); err != nil {
-				return err
-			}
-			if err := tx.Bucket(bucketUSN).Delete(usnKey(e.USN)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("directory: tombstones: %w", err)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, e := range old {
-		delete(d.graves, e.key())
-	}
-	return nil
 }
