@@ -114,6 +114,8 @@ type Env struct {
 	Log  *slog.Logger
 	// Base is the folder from which relative paths in a connector's section are taken: that of the configuration.
 	Base string
+	// Replica answers a question about this site's directory from a site that has shown who it is; nil: nobody answers.
+	Replica func(ctx context.Context, site string, question []byte) ([]byte, error)
 	// Dir makes a folder of this connector's own, on a local filesystem, and returns it.
 	Dir func(name string) (string, error)
 }

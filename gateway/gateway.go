@@ -51,10 +51,13 @@ type Options struct {
 	OpenRetries int
 	Selection   routing.Options
 	ReplyRoutes time.Duration // 0: none are learned or used
-	Workers     int           // transfers at once
-	LeaseFor    time.Duration // longest attempt
-	Log         *slog.Logger
-	Rand        *rand.Rand // jitter and identifiers' salt; nil: seeded at random
+	// Routes are entries of the routing table that no connector claims itself: those that follow from replicated
+	// directories. Nil: there are none.
+	Routes   func() []routing.Entry
+	Workers  int           // transfers at once
+	LeaseFor time.Duration // longest attempt
+	Log      *slog.Logger
+	Rand     *rand.Rand // jitter and identifiers' salt; nil: seeded at random
 }
 
 // Gateway is one site's message transfer agent. It implements connectors.Acceptor.
@@ -117,6 +120,9 @@ func (g *Gateway) Recalculate() {
 		for _, s := range m.Connector.Spaces() {
 			entries = append(entries, routing.Entry{Connector: m.Connector.Name(), Space: s, Local: true})
 		}
+	}
+	if g.o.Routes != nil {
+		entries = append(entries, g.o.Routes()...)
 	}
 	g.table.Store(routing.NewTable(entries))
 	g.wake()

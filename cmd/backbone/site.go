@@ -14,6 +14,7 @@ import (
 
 	"backbone/connectors"
 	"backbone/gateway"
+	"backbone/gateway/agent"
 	"backbone/gateway/config"
 	"backbone/gateway/control"
 	"backbone/gateway/control/dashboard"
@@ -34,6 +35,7 @@ type site struct {
 	dir     *directory.Directory
 	track   *tracking.Log
 	gw      *gateway.Gateway
+	agent   *agent.Agent
 	service *control.Service
 	dash    *dashboard.Dashboard
 	sources []connectors.Source
@@ -61,12 +63,16 @@ func openSite(cfg *config.Config, log *slog.Logger, connect bool) (s *site, err 
 	id := cfg.SiteIdentity()
 	s.dir, err = directory.Open(filepath.Join(cfg.Site.Data, "directory.db"), directory.Options{
 		Site:    directory.Identity{Name: id.Name, Organization: id.Organization, Domains: id.Domains, Partners: id.Partners, MS: id.MS, X400: id.X400},
-		Aliases: cfg.Directory.Aliases, ReplyRoutes: cfg.Routing.ReplyRoutes.D(), KeepTombstones: cfg.Directory.Keep.D(), Log: log,
+		Aliases: cfg.Directory.Aliases, ReplyRoutes: cfg.Routing.ReplyRoutes.D(), KeepTombstones: cfg.Directory.Keep.D(),
+		Generate: cfg.Directory.Generate, ReplyAddresses: cfg.Directory.ReplyAddresses.D(), Log: log,
 	})
 	if err != nil {
 		return s, err
 	}
 	s.closers = append(s.closers, s.dir.Close)
+	if s.agent, err = openAgent(cfg, id, s.dir, log); err != nil {
+		return s, err
+	}
 	s.track, err = tracking.Open(filepath.Join(cfg.Site.Data, "tracking"), tracking.Options{Keep: cfg.Tracking.Keep.D(), Subjects: cfg.Tracking.Subjects, Log: log})
 	if err != nil {
 		return s, err
@@ -81,13 +87,13 @@ func openSite(cfg *config.Config, log *slog.Logger, connect bool) (s *site, err 
 	members = append(members, gateway.Member{
 		Connector: gateway.NewPostmasterFile(filepath.Join(cfg.Site.Data, "postmaster.mbox")),
 		Common:    connectors.Common{Name: "postmaster", Type: "postmaster", Parallel: 1},
-	})
+	}, gateway.Member{Connector: s.agent, Common: connectors.Common{Name: agent.Name, Type: agent.Name, Parallel: 1}})
 	s.gw, err = gateway.New(gateway.Options{
 		Site: id, Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, Policy: cfg.Retry.Policy(),
 		MaxSize: cfg.Limits.MessageSize, MaxRecipients: cfg.Limits.Recipients, MaxHops: cfg.Limits.Hops, Poison: cfg.Limits.Poison,
 		OpenRetries: cfg.Retry.OpenRetries,
 		Selection:   routing.Options{LeastCostOnly: cfg.Routing.LeastCostOnly, FallbackLessSpecific: cfg.Routing.FallbackLessSpecific},
-		ReplyRoutes: cfg.Routing.ReplyRoutes.D(), Workers: cfg.Queue.Workers, LeaseFor: cfg.Queue.Lease.D(), Log: log,
+		ReplyRoutes: cfg.Routing.ReplyRoutes.D(), Routes: s.agent.Routes, Workers: cfg.Queue.Workers, LeaseFor: cfg.Queue.Lease.D(), Log: log,
 	})
 	if err != nil {
 		return s, err
@@ -97,8 +103,14 @@ func openSite(cfg *config.Config, log *slog.Logger, connect bool) (s *site, err 
 		return s, err
 	}
 	s.closers = append(s.closers, audit.Close)
+	joined := make([]connectors.Connector, len(members))
+	for i, m := range members {
+		joined[i] = m.Connector
+	}
+	s.agent.Join(joined, s.gw.Recalculate)
+	s.sources = append(s.sources, s.agent)
 	s.service = &control.Service{
-		Gateway: s.gw, Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, DeleteGuard: cfg.Directory.DeleteGuard,
+		Gateway: s.gw, Agent: s.agent, Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, DeleteGuard: cfg.Directory.DeleteGuard,
 		Audit: audit, Flow: control.NewFlow(s.store.Stats), Version: version, Started: time.Now(), Log: log,
 	}
 	for _, m := range members {
@@ -116,7 +128,7 @@ func openSite(cfg *config.Config, log *slog.Logger, connect bool) (s *site, err 
 // connect opens the connectors, all of one kind at once so that they can share listeners.
 func (s *site) connect(id connectors.Site) ([]gateway.Member, error) {
 	env := connectors.Env{
-		Site: id, Book: s.dir, Log: s.log,
+		Site: id, Book: s.dir, Log: s.log, Replica: s.agent.Answer,
 		Dir: func(name string) (string, error) {
 			p := filepath.Join(s.cfg.Site.Data, "connectors", name)
 			return p, os.MkdirAll(p, 0o700)

@@ -35,18 +35,19 @@ type listener struct {
 	refusals rate.Sometimes // a stranger must not fill the log
 	gw       connectors.Acceptor
 	drain    time.Duration
+	replica  func(ctx context.Context, site string, question []byte) ([]byte, error)
 
 	mu       sync.Mutex
 	closed   bool // no handler begins any more
 	handlers sync.WaitGroup
 }
 
-func listen(addr string, links []*Link, log *slog.Logger) (*listener, error) {
+func listen(addr string, links []*Link, env connectors.Env) (*listener, error) {
 	socket, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("site link %s: listen %s: %w", links[0].cfg.Name, addr, err)
 	}
-	return &listener{addr: addr, socket: socket, links: links, log: log,
+	return &listener{addr: addr, socket: socket, links: links, log: env.Log, replica: env.Replica,
 		refusals: rate.Sometimes{First: 20, Interval: 5 * time.Second}, drain: drainTime}, nil
 }
 

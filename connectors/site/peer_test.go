@@ -42,6 +42,10 @@ func (s *scripted) Transfer(ctx context.Context, st *connect.BidiStream[sitev1.T
 	return s.transfer(ctx, st)
 }
 
+func (s *scripted) Replicate(context.Context, *sitev1.ReplicateRequest) (*sitev1.ReplicateResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("no directory"))
+}
+
 // against is a link whose peer is scripted.
 func against(t *testing.T, s *scripted, timeout time.Duration) *world {
 	t.Helper()

@@ -31,6 +31,7 @@ const (
 // session is what Hello agreed on, with the way to the peer.
 type session struct {
 	client    sitev1connect.SiteLinkClient
+	replica   sitev1connect.SiteLinkClient // for answers of replicaLimit
 	transport *http.Transport
 	trust     *trust        // the files that it was made from
 	maxSize   int64         // 0: not known
@@ -128,7 +129,7 @@ func (s *sessions) former() *session {
 func (s *sessions) dial() *session {
 	t := s.link.keys.now()
 	if old := s.former(); old != nil && old.trust == t {
-		return &session{client: old.client, transport: old.transport, trust: t}
+		return &session{client: old.client, replica: old.replica, transport: old.transport, trust: t}
 	}
 	timeout := s.link.cfg.Timeout.D()
 	protocols := new(http.Protocols)
@@ -144,9 +145,11 @@ func (s *sessions) dial() *session {
 		HTTP2: &http.HTTP2Config{StrictMaxConcurrentRequests: true, SendPingTimeout: pingAfter, PingTimeout: pingWait,
 			WriteByteTimeout: timeout},
 	}
-	client := sitev1connect.NewSiteLinkClient(&http.Client{Transport: transport, CheckRedirect: refuseRedirect},
-		"https://"+s.link.cfg.Peer, connect.WithReadMaxBytes(answerLimit), connect.WithAcceptCompression("gzip", nil, nil))
-	return &session{client: client, transport: transport, trust: t}
+	client := func(limit int) sitev1connect.SiteLinkClient {
+		return sitev1connect.NewSiteLinkClient(&http.Client{Transport: transport, CheckRedirect: refuseRedirect},
+			"https://"+s.link.cfg.Peer, connect.WithReadMaxBytes(limit), connect.WithAcceptCompression("gzip", nil, nil))
+	}
+	return &session{client: client(answerLimit), replica: client(replicaLimit), transport: transport, trust: t}
 }
 
 // refuseRedirect keeps a peer from sending us elsewhere.

@@ -16,21 +16,24 @@ import (
 
 	"backbone/connectors"
 	"backbone/gateway/address"
+	"backbone/gateway/directory/dirsync"
 	"backbone/gateway/mail"
 	"backbone/queue"
 )
 
 // Config is one site's whole configuration, with defaults filled in and paths made absolute.
 type Config struct {
-	Site      Site      `toml:"site" doc:"who this site is"`
-	Control   Control   `toml:"control" doc:"the control API, for CLI and dashboard"`
-	Queue     Queue     `toml:"queue" doc:"the message store"`
-	Retry     Retry     `toml:"retry" doc:"when to try again and when to give up; Exchange's defaults"`
-	Limits    Limits    `toml:"limits" doc:"bounds on what is accepted"`
-	Routing   Routing   `toml:"routing" doc:"how a connector is selected"`
-	Directory Directory `toml:"directory" doc:"custom recipients"`
-	Tracking  Tracking  `toml:"tracking" doc:"the tracking log"`
-	Log       Log       `toml:"log" doc:"the daemon's own log, on stderr"`
+	Site        Site        `toml:"site" doc:"who this site is"`
+	Control     Control     `toml:"control" doc:"the control API, for CLI and dashboard"`
+	Queue       Queue       `toml:"queue" doc:"the message store"`
+	Retry       Retry       `toml:"retry" doc:"when to try again and when to give up; Exchange's defaults"`
+	Limits      Limits      `toml:"limits" doc:"bounds on what is accepted"`
+	Routing     Routing     `toml:"routing" doc:"how a connector is selected"`
+	Directory   Directory   `toml:"directory" doc:"custom recipients"`
+	DirSync     DirSync     `toml:"dirsync" doc:"directory synchronization with post offices"`
+	Replication Replication `toml:"replication" doc:"directory replication with joined sites; address spaces between them then follow by themselves"`
+	Tracking    Tracking    `toml:"tracking" doc:"the tracking log"`
+	Log         Log         `toml:"log" doc:"the daemon's own log, on stderr"`
 
 	Connectors []connectors.Config `toml:"-"` // in the order of the file
 	Path       string              `toml:"-"` // absolute, "" for the embedded default
@@ -125,9 +128,11 @@ type Routing struct {
 
 // Directory configures custom recipients.
 type Directory struct {
-	DeleteGuard int                 `toml:"delete_guard" doc:"an import that deletes more than this percent of the custom recipients is refused"`
-	Aliases     map[string]string   `toml:"aliases" doc:"renamed post offices, old NET/PO = new NET/PO (KB Q114246)"`
-	Keep        connectors.Duration `toml:"keep_tombstones" doc:"how long a deleted entry is remembered for replication"`
+	DeleteGuard    int                 `toml:"delete_guard" doc:"an import that deletes more than this percent of the custom recipients is refused"`
+	Aliases        map[string]string   `toml:"aliases" doc:"renamed post offices, old NET/PO = new NET/PO (KB Q114246)"`
+	Keep           connectors.Duration `toml:"keep_tombstones" doc:"how long a deleted entry is remembered for replication"`
+	Generate       bool                `toml:"generate_proxies" doc:"give each custom recipient MS, SMTP and X.400 proxies that it lacks, by Exchange's rules: then MS Mail users can pick, and answer, anybody"`
+	ReplyAddresses connectors.Duration `toml:"reply_addresses" doc:"how long an address of our shadow post office is kept for a sender whom MS Mail users could not answer otherwise; 0s: none is made"`
 }
 
 // Tracking configures the tracking log.
@@ -158,12 +163,17 @@ func Default() *Config {
 		Limits:  Limits{MessageSize: 35 << 20, Recipients: 5000, Hops: 32, Poison: 2},
 		Routing: Routing{ReplyRoutes: d(90 * 24 * time.Hour)},
 		Directory: Directory{
-			DeleteGuard: 20, Keep: d(60 * 24 * time.Hour),
+			DeleteGuard: 20, Keep: d(60 * 24 * time.Hour), ReplyAddresses: d(90 * 24 * time.Hour),
 		},
-		Tracking: Tracking{Keep: d(30 * 24 * time.Hour), Subjects: true},
-		Log:      Log{Level: "info", Format: "text"},
+		DirSync:     DirSync{Attach: 200, KeepUpdates: d(60 * 24 * time.Hour), T1: daily(2), T2: daily(4), T3: daily(6)},
+		Replication: Replication{Interval: d(15 * time.Minute)},
+		Tracking:    Tracking{Keep: d(30 * 24 * time.Hour), Subjects: true},
+		Log:         Log{Level: "info", Format: "text"},
 	}
 }
+
+// daily is a moment of each day, at the full hour.
+func daily(hour int) []dirsync.Moment { return []dirsync.Moment{{EachDay: true, Hour: hour}} }
 
 // Load reads and checks the file at path. The error is *Errors when the file was read but is wrong.
 func Load(path string, kinds []connectors.Kind) (*Config, error) {
@@ -335,6 +345,7 @@ func (c *Config) check(at func(key, format string, args ...any)) {
 			}
 		}
 	}
+	c.checkDirSync(at)
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":
 	default:

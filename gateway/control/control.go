@@ -17,6 +17,7 @@ import (
 	"backbone/connectors"
 	"backbone/gateway"
 	"backbone/gateway/address"
+	"backbone/gateway/agent"
 	"backbone/gateway/directory"
 	"backbone/gateway/tracking"
 	"backbone/queue"
@@ -27,6 +28,7 @@ type Service struct {
 	Gateway   *gateway.Gateway
 	Store     queue.Store
 	Directory *directory.Directory
+	Agent     *agent.Agent
 	Tracking  *tracking.Log
 	Members   []gateway.Member
 	Drops     []connectors.Quarantine

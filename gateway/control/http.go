@@ -85,6 +85,7 @@ func (s *Service) Handler() http.Handler {
 	})
 	get(mux, "/v1/trace", func(r *http.Request) (any, error) { return s.Tracking.Trace(r.Context(), r.URL.Query().Get("key")) })
 	s.directoryRoutes(mux)
+	s.dirsyncRoutes(mux)
 	s.quarantineRoutes(mux)
 	s.auditRoutes(mux)
 	return mux

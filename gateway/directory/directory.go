@@ -51,6 +51,9 @@ type Options struct {
 	// 100,000; at the bound the oldest tenth goes.
 	ReplyRoutes    time.Duration
 	MaxReplyRoutes int
+	// ReplyAddresses is how long an address of our shadow post office is kept for a sender whom MS Mail users could not
+	// answer otherwise; 0: none is made.
+	ReplyAddresses time.Duration
 	Log            *slog.Logger
 }
 

@@ -190,6 +190,94 @@ func (Scope) EnumDescriptor() ([]byte, []int) {
 	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{2}
 }
 
+type ReplicateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Question      []byte                 `protobuf:"bytes,1,opt,name=question,proto3" json:"question,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicateRequest) Reset() {
+	*x = ReplicateRequest{}
+	mi := &file_backbone_site_v1_site_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicateRequest) ProtoMessage() {}
+
+func (x *ReplicateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_site_v1_site_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicateRequest.ProtoReflect.Descriptor instead.
+func (*ReplicateRequest) Descriptor() ([]byte, []int) {
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ReplicateRequest) GetQuestion() []byte {
+	if x != nil {
+		return x.Question
+	}
+	return nil
+}
+
+type ReplicateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answer        []byte                 `protobuf:"bytes,1,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicateResponse) Reset() {
+	*x = ReplicateResponse{}
+	mi := &file_backbone_site_v1_site_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicateResponse) ProtoMessage() {}
+
+func (x *ReplicateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_site_v1_site_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicateResponse.ProtoReflect.Descriptor instead.
+func (*ReplicateResponse) Descriptor() ([]byte, []int) {
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ReplicateResponse) GetAnswer() []byte {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
 type HelloRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	MinVersion    uint32                 `protobuf:"varint,1,opt,name=min_version,json=minVersion,proto3" json:"min_version,omitempty"`
@@ -201,7 +289,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[0]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -213,7 +301,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[0]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -226,7 +314,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{0}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *HelloRequest) GetMinVersion() uint32 {
@@ -262,7 +350,7 @@ type HelloResponse struct {
 
 func (x *HelloResponse) Reset() {
 	*x = HelloResponse{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[1]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -274,7 +362,7 @@ func (x *HelloResponse) String() string {
 func (*HelloResponse) ProtoMessage() {}
 
 func (x *HelloResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[1]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -287,7 +375,7 @@ func (x *HelloResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloResponse.ProtoReflect.Descriptor instead.
 func (*HelloResponse) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{1}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *HelloResponse) GetVersion() uint32 {
@@ -326,7 +414,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[2]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -338,7 +426,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[2]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -351,7 +439,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{2}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{4}
 }
 
 type PingResponse struct {
@@ -363,7 +451,7 @@ type PingResponse struct {
 
 func (x *PingResponse) Reset() {
 	*x = PingResponse{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[3]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -375,7 +463,7 @@ func (x *PingResponse) String() string {
 func (*PingResponse) ProtoMessage() {}
 
 func (x *PingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[3]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -388,7 +476,7 @@ func (x *PingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingResponse.ProtoReflect.Descriptor instead.
 func (*PingResponse) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{3}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PingResponse) GetNow() int64 {
@@ -412,7 +500,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[4]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +512,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[4]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +525,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{4}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TransferRequest) GetStep() isTransferRequest_Step {
@@ -510,7 +598,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[5]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +610,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[5]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +623,7 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{5}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TransferResponse) GetAnswer() isTransferResponse_Answer {
@@ -608,7 +696,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[6]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +708,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[6]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +721,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{6}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Offer) GetVersion() uint32 {
@@ -687,7 +775,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[7]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +787,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[7]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +800,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{7}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Resume) GetOffset() uint64 {
@@ -731,7 +819,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[8]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +831,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[8]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +844,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{8}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -775,7 +863,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[9]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +875,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[9]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +888,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{9}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *End) GetSha256() []byte {
@@ -820,7 +908,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[10]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +920,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[10]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,7 +933,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{10}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Taken) GetId() string {
@@ -872,7 +960,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[11]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +972,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[11]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +985,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{11}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Address) GetType() string {
@@ -927,7 +1015,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[12]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +1027,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[12]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1040,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{12}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Recipient) GetAddress() *Address {
@@ -1001,7 +1089,7 @@ type Hop struct {
 
 func (x *Hop) Reset() {
 	*x = Hop{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[13]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1101,7 @@ func (x *Hop) String() string {
 func (*Hop) ProtoMessage() {}
 
 func (x *Hop) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[13]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1114,7 @@ func (x *Hop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hop.ProtoReflect.Descriptor instead.
 func (*Hop) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{13}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Hop) GetSite() string {
@@ -1078,7 +1166,7 @@ type Envelope struct {
 
 func (x *Envelope) Reset() {
 	*x = Envelope{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[14]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1178,7 @@ func (x *Envelope) String() string {
 func (*Envelope) ProtoMessage() {}
 
 func (x *Envelope) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[14]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1191,7 @@ func (x *Envelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
 func (*Envelope) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{14}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Envelope) GetId() string {
@@ -1256,7 +1344,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[15]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1268,7 +1356,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[15]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1281,7 +1369,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{15}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Failure) GetClass() Class {
@@ -1351,7 +1439,11 @@ var File_backbone_site_v1_site_proto protoreflect.FileDescriptor
 
 const file_backbone_site_v1_site_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbackbone/site/v1/site.proto\x12\x10backbone.site.v1\"d\n" +
+	"\x1bbackbone/site/v1/site.proto\x12\x10backbone.site.v1\".\n" +
+	"\x10ReplicateRequest\x12\x1a\n" +
+	"\bquestion\x18\x01 \x01(\fR\bquestion\"+\n" +
+	"\x11ReplicateResponse\x12\x16\n" +
+	"\x06answer\x18\x01 \x01(\fR\x06answer\"d\n" +
 	"\fHelloRequest\x12\x1f\n" +
 	"\vmin_version\x18\x01 \x01(\rR\n" +
 	"minVersion\x12\x1f\n" +
@@ -1468,11 +1560,12 @@ const file_backbone_site_v1_site_proto_rawDesc = "" +
 	"\x0fSCOPE_RECIPIENT\x10\x01\x12\x11\n" +
 	"\rSCOPE_MESSAGE\x10\x02\x12\x0e\n" +
 	"\n" +
-	"SCOPE_LINK\x10\x032\xf2\x01\n" +
+	"SCOPE_LINK\x10\x032\xc8\x02\n" +
 	"\bSiteLink\x12H\n" +
 	"\x05Hello\x12\x1e.backbone.site.v1.HelloRequest\x1a\x1f.backbone.site.v1.HelloResponse\x12E\n" +
 	"\x04Ping\x12\x1d.backbone.site.v1.PingRequest\x1a\x1e.backbone.site.v1.PingResponse\x12U\n" +
-	"\bTransfer\x12!.backbone.site.v1.TransferRequest\x1a\".backbone.site.v1.TransferResponse(\x010\x01B!Z\x1fbackbone/connectors/site/sitev1b\x06proto3"
+	"\bTransfer\x12!.backbone.site.v1.TransferRequest\x1a\".backbone.site.v1.TransferResponse(\x010\x01\x12T\n" +
+	"\tReplicate\x12\".backbone.site.v1.ReplicateRequest\x1a#.backbone.site.v1.ReplicateResponseB!Z\x1fbackbone/connectors/site/sitev1b\x06proto3"
 
 var (
 	file_backbone_site_v1_site_proto_rawDescOnce sync.Once
@@ -1487,53 +1580,57 @@ func file_backbone_site_v1_site_proto_rawDescGZIP() []byte {
 }
 
 var file_backbone_site_v1_site_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_backbone_site_v1_site_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_backbone_site_v1_site_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_backbone_site_v1_site_proto_goTypes = []any{
-	(Notify)(0),              // 0: backbone.site.v1.Notify
-	(Class)(0),               // 1: backbone.site.v1.Class
-	(Scope)(0),               // 2: backbone.site.v1.Scope
-	(*HelloRequest)(nil),     // 3: backbone.site.v1.HelloRequest
-	(*HelloResponse)(nil),    // 4: backbone.site.v1.HelloResponse
-	(*PingRequest)(nil),      // 5: backbone.site.v1.PingRequest
-	(*PingResponse)(nil),     // 6: backbone.site.v1.PingResponse
-	(*TransferRequest)(nil),  // 7: backbone.site.v1.TransferRequest
-	(*TransferResponse)(nil), // 8: backbone.site.v1.TransferResponse
-	(*Offer)(nil),            // 9: backbone.site.v1.Offer
-	(*Resume)(nil),           // 10: backbone.site.v1.Resume
-	(*Chunk)(nil),            // 11: backbone.site.v1.Chunk
-	(*End)(nil),              // 12: backbone.site.v1.End
-	(*Taken)(nil),            // 13: backbone.site.v1.Taken
-	(*Address)(nil),          // 14: backbone.site.v1.Address
-	(*Recipient)(nil),        // 15: backbone.site.v1.Recipient
-	(*Hop)(nil),              // 16: backbone.site.v1.Hop
-	(*Envelope)(nil),         // 17: backbone.site.v1.Envelope
-	(*Failure)(nil),          // 18: backbone.site.v1.Failure
-	nil,                      // 19: backbone.site.v1.Envelope.ExtraEntry
+	(Notify)(0),               // 0: backbone.site.v1.Notify
+	(Class)(0),                // 1: backbone.site.v1.Class
+	(Scope)(0),                // 2: backbone.site.v1.Scope
+	(*ReplicateRequest)(nil),  // 3: backbone.site.v1.ReplicateRequest
+	(*ReplicateResponse)(nil), // 4: backbone.site.v1.ReplicateResponse
+	(*HelloRequest)(nil),      // 5: backbone.site.v1.HelloRequest
+	(*HelloResponse)(nil),     // 6: backbone.site.v1.HelloResponse
+	(*PingRequest)(nil),       // 7: backbone.site.v1.PingRequest
+	(*PingResponse)(nil),      // 8: backbone.site.v1.PingResponse
+	(*TransferRequest)(nil),   // 9: backbone.site.v1.TransferRequest
+	(*TransferResponse)(nil),  // 10: backbone.site.v1.TransferResponse
+	(*Offer)(nil),             // 11: backbone.site.v1.Offer
+	(*Resume)(nil),            // 12: backbone.site.v1.Resume
+	(*Chunk)(nil),             // 13: backbone.site.v1.Chunk
+	(*End)(nil),               // 14: backbone.site.v1.End
+	(*Taken)(nil),             // 15: backbone.site.v1.Taken
+	(*Address)(nil),           // 16: backbone.site.v1.Address
+	(*Recipient)(nil),         // 17: backbone.site.v1.Recipient
+	(*Hop)(nil),               // 18: backbone.site.v1.Hop
+	(*Envelope)(nil),          // 19: backbone.site.v1.Envelope
+	(*Failure)(nil),           // 20: backbone.site.v1.Failure
+	nil,                       // 21: backbone.site.v1.Envelope.ExtraEntry
 }
 var file_backbone_site_v1_site_proto_depIdxs = []int32{
-	9,  // 0: backbone.site.v1.TransferRequest.offer:type_name -> backbone.site.v1.Offer
-	11, // 1: backbone.site.v1.TransferRequest.chunk:type_name -> backbone.site.v1.Chunk
-	12, // 2: backbone.site.v1.TransferRequest.end:type_name -> backbone.site.v1.End
-	10, // 3: backbone.site.v1.TransferResponse.resume:type_name -> backbone.site.v1.Resume
-	13, // 4: backbone.site.v1.TransferResponse.taken:type_name -> backbone.site.v1.Taken
-	18, // 5: backbone.site.v1.TransferResponse.refused:type_name -> backbone.site.v1.Failure
-	17, // 6: backbone.site.v1.Offer.envelope:type_name -> backbone.site.v1.Envelope
-	14, // 7: backbone.site.v1.Recipient.address:type_name -> backbone.site.v1.Address
+	11, // 0: backbone.site.v1.TransferRequest.offer:type_name -> backbone.site.v1.Offer
+	13, // 1: backbone.site.v1.TransferRequest.chunk:type_name -> backbone.site.v1.Chunk
+	14, // 2: backbone.site.v1.TransferRequest.end:type_name -> backbone.site.v1.End
+	12, // 3: backbone.site.v1.TransferResponse.resume:type_name -> backbone.site.v1.Resume
+	15, // 4: backbone.site.v1.TransferResponse.taken:type_name -> backbone.site.v1.Taken
+	20, // 5: backbone.site.v1.TransferResponse.refused:type_name -> backbone.site.v1.Failure
+	19, // 6: backbone.site.v1.Offer.envelope:type_name -> backbone.site.v1.Envelope
+	16, // 7: backbone.site.v1.Recipient.address:type_name -> backbone.site.v1.Address
 	0,  // 8: backbone.site.v1.Recipient.notify:type_name -> backbone.site.v1.Notify
-	14, // 9: backbone.site.v1.Envelope.originator:type_name -> backbone.site.v1.Address
-	15, // 10: backbone.site.v1.Envelope.recipients:type_name -> backbone.site.v1.Recipient
-	16, // 11: backbone.site.v1.Envelope.trace:type_name -> backbone.site.v1.Hop
-	19, // 12: backbone.site.v1.Envelope.extra:type_name -> backbone.site.v1.Envelope.ExtraEntry
+	16, // 9: backbone.site.v1.Envelope.originator:type_name -> backbone.site.v1.Address
+	17, // 10: backbone.site.v1.Envelope.recipients:type_name -> backbone.site.v1.Recipient
+	18, // 11: backbone.site.v1.Envelope.trace:type_name -> backbone.site.v1.Hop
+	21, // 12: backbone.site.v1.Envelope.extra:type_name -> backbone.site.v1.Envelope.ExtraEntry
 	1,  // 13: backbone.site.v1.Failure.class:type_name -> backbone.site.v1.Class
 	2,  // 14: backbone.site.v1.Failure.scope:type_name -> backbone.site.v1.Scope
-	3,  // 15: backbone.site.v1.SiteLink.Hello:input_type -> backbone.site.v1.HelloRequest
-	5,  // 16: backbone.site.v1.SiteLink.Ping:input_type -> backbone.site.v1.PingRequest
-	7,  // 17: backbone.site.v1.SiteLink.Transfer:input_type -> backbone.site.v1.TransferRequest
-	4,  // 18: backbone.site.v1.SiteLink.Hello:output_type -> backbone.site.v1.HelloResponse
-	6,  // 19: backbone.site.v1.SiteLink.Ping:output_type -> backbone.site.v1.PingResponse
-	8,  // 20: backbone.site.v1.SiteLink.Transfer:output_type -> backbone.site.v1.TransferResponse
-	18, // [18:21] is the sub-list for method output_type
-	15, // [15:18] is the sub-list for method input_type
+	5,  // 15: backbone.site.v1.SiteLink.Hello:input_type -> backbone.site.v1.HelloRequest
+	7,  // 16: backbone.site.v1.SiteLink.Ping:input_type -> backbone.site.v1.PingRequest
+	9,  // 17: backbone.site.v1.SiteLink.Transfer:input_type -> backbone.site.v1.TransferRequest
+	3,  // 18: backbone.site.v1.SiteLink.Replicate:input_type -> backbone.site.v1.ReplicateRequest
+	6,  // 19: backbone.site.v1.SiteLink.Hello:output_type -> backbone.site.v1.HelloResponse
+	8,  // 20: backbone.site.v1.SiteLink.Ping:output_type -> backbone.site.v1.PingResponse
+	10, // 21: backbone.site.v1.SiteLink.Transfer:output_type -> backbone.site.v1.TransferResponse
+	4,  // 22: backbone.site.v1.SiteLink.Replicate:output_type -> backbone.site.v1.ReplicateResponse
+	19, // [19:23] is the sub-list for method output_type
+	15, // [15:19] is the sub-list for method input_type
 	15, // [15:15] is the sub-list for extension type_name
 	15, // [15:15] is the sub-list for extension extendee
 	0,  // [0:15] is the sub-list for field type_name
@@ -1544,24 +1641,24 @@ func file_backbone_site_v1_site_proto_init() {
 	if File_backbone_site_v1_site_proto != nil {
 		return
 	}
-	file_backbone_site_v1_site_proto_msgTypes[4].OneofWrappers = []any{
+	file_backbone_site_v1_site_proto_msgTypes[6].OneofWrappers = []any{
 		(*TransferRequest_Offer)(nil),
 		(*TransferRequest_Chunk)(nil),
 		(*TransferRequest_End)(nil),
 	}
-	file_backbone_site_v1_site_proto_msgTypes[5].OneofWrappers = []any{
+	file_backbone_site_v1_site_proto_msgTypes[7].OneofWrappers = []any{
 		(*TransferResponse_Resume)(nil),
 		(*TransferResponse_Taken)(nil),
 		(*TransferResponse_Refused)(nil),
 	}
-	file_backbone_site_v1_site_proto_msgTypes[6].OneofWrappers = []any{}
+	file_backbone_site_v1_site_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backbone_site_v1_site_proto_rawDesc), len(file_backbone_site_v1_site_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -351,3 +351,24 @@ func cut(s string, max int) string {
 	}
 	return s
 }
+
+// ImportText writes transactions as IMPORT.EXE reads them from a file (KB Q119016).
+func ImportText(ts []Transaction) string {
+	var b strings.Builder
+	for i := range ts {
+		ts[i].appendTo(&b)
+	}
+	return b.String()
+}
+
+// ParseImport reads a file of IMPORT.EXE.
+func ParseImport(text string) ([]Transaction, []Problem) {
+	r := reader{}
+	n := 0
+	for line := range lines(text) {
+		n++
+		r.line(n, line)
+	}
+	r.finish()
+	return r.out, r.problems
+}

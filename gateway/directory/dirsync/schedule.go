@@ -37,6 +37,24 @@ func ParseMoment(s string) (m Moment, err error) {
 	return m, fmt.Errorf("%q begins with no day of the week: write Mon, Tue, Wed, Thu, Fri, Sat or Sun", s)
 }
 
+// String is what ParseMoment reads.
+func (m Moment) String() string {
+	clock := fmt.Sprintf("%02d:%02d", m.Hour, m.Minute)
+	if m.EachDay {
+		return clock
+	}
+	return m.Day.String()[:3] + " " + clock
+}
+
+// UnmarshalText reads a configuration's value.
+func (m *Moment) UnmarshalText(b []byte) (err error) {
+	*m, err = ParseMoment(string(b))
+	return err
+}
+
+// MarshalText writes it.
+func (m Moment) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
 // Next is the first such moment after a time, in its zone.
 func (m Moment) Next(after time.Time) time.Time {
 	t := time.Date(after.Year(), after.Month(), after.Day(), m.Hour, m.Minute, 0, 0, after.Location())

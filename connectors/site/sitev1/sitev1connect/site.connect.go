@@ -45,6 +45,8 @@ const (
 	SiteLinkPingProcedure = "/backbone.site.v1.SiteLink/Ping"
 	// SiteLinkTransferProcedure is the fully-qualified name of the SiteLink's Transfer RPC.
 	SiteLinkTransferProcedure = "/backbone.site.v1.SiteLink/Transfer"
+	// SiteLinkReplicateProcedure is the fully-qualified name of the SiteLink's Replicate RPC.
+	SiteLinkReplicateProcedure = "/backbone.site.v1.SiteLink/Replicate"
 )
 
 // SiteLinkClient is a client for the backbone.site.v1.SiteLink service.
@@ -59,6 +61,9 @@ type SiteLinkClient interface {
 	// and the answer to that is Taken or Refused. Taken is sent only when the message is durable. A call that ends
 	// without an answer left the outcome unknown; the same key then finds out, and never makes a second message.
 	Transfer(context.Context) (*connect.BidiStreamForClientSimple[sitev1.TransferRequest, sitev1.TransferResponse], error)
+	// Replicate puts a question about the answering site's directory; question and answer are the directories' own, at
+	// most 2 MiB each. FAILED_PRECONDITION: the answering site does not replicate with the caller.
+	Replicate(context.Context, *sitev1.ReplicateRequest) (*sitev1.ReplicateResponse, error)
 }
 
 // NewSiteLinkClient constructs a client for the backbone.site.v1.SiteLink service. By default, it
@@ -90,14 +95,21 @@ func NewSiteLinkClient(httpClient connect.HTTPClient, baseURL string, opts ...co
 			connect.WithSchema(siteLinkMethods.ByName("Transfer")),
 			connect.WithClientOptions(opts...),
 		),
+		replicate: connect.NewClient[sitev1.ReplicateRequest, sitev1.ReplicateResponse](
+			httpClient,
+			baseURL+SiteLinkReplicateProcedure,
+			connect.WithSchema(siteLinkMethods.ByName("Replicate")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // siteLinkClient implements SiteLinkClient.
 type siteLinkClient struct {
-	hello    *connect.Client[sitev1.HelloRequest, sitev1.HelloResponse]
-	ping     *connect.Client[sitev1.PingRequest, sitev1.PingResponse]
-	transfer *connect.Client[sitev1.TransferRequest, sitev1.TransferResponse]
+	hello     *connect.Client[sitev1.HelloRequest, sitev1.HelloResponse]
+	ping      *connect.Client[sitev1.PingRequest, sitev1.PingResponse]
+	transfer  *connect.Client[sitev1.TransferRequest, sitev1.TransferResponse]
+	replicate *connect.Client[sitev1.ReplicateRequest, sitev1.ReplicateResponse]
 }
 
 // Hello calls backbone.site.v1.SiteLink.Hello.
@@ -123,6 +135,15 @@ func (c *siteLinkClient) Transfer(ctx context.Context) (*connect.BidiStreamForCl
 	return c.transfer.CallBidiStreamSimple(ctx)
 }
 
+// Replicate calls backbone.site.v1.SiteLink.Replicate.
+func (c *siteLinkClient) Replicate(ctx context.Context, req *sitev1.ReplicateRequest) (*sitev1.ReplicateResponse, error) {
+	response, err := c.replicate.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // SiteLinkHandler is an implementation of the backbone.site.v1.SiteLink service.
 type SiteLinkHandler interface {
 	// Hello agrees on a protocol version and tells limits. FAILED_PRECONDITION: no common version, or the caller is
@@ -135,6 +156,9 @@ type SiteLinkHandler interface {
 	// and the answer to that is Taken or Refused. Taken is sent only when the message is durable. A call that ends
 	// without an answer left the outcome unknown; the same key then finds out, and never makes a second message.
 	Transfer(context.Context, *connect.BidiStream[sitev1.TransferRequest, sitev1.TransferResponse]) error
+	// Replicate puts a question about the answering site's directory; question and answer are the directories' own, at
+	// most 2 MiB each. FAILED_PRECONDITION: the answering site does not replicate with the caller.
+	Replicate(context.Context, *sitev1.ReplicateRequest) (*sitev1.ReplicateResponse, error)
 }
 
 // NewSiteLinkHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -162,6 +186,12 @@ func NewSiteLinkHandler(svc SiteLinkHandler, opts ...connect.HandlerOption) (str
 		connect.WithSchema(siteLinkMethods.ByName("Transfer")),
 		connect.WithHandlerOptions(opts...),
 	)
+	siteLinkReplicateHandler := connect.NewUnaryHandlerSimple(
+		SiteLinkReplicateProcedure,
+		svc.Replicate,
+		connect.WithSchema(siteLinkMethods.ByName("Replicate")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/backbone.site.v1.SiteLink/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SiteLinkHelloProcedure:
@@ -170,6 +200,8 @@ func NewSiteLinkHandler(svc SiteLinkHandler, opts ...connect.HandlerOption) (str
 			siteLinkPingHandler.ServeHTTP(w, r)
 		case SiteLinkTransferProcedure:
 			siteLinkTransferHandler.ServeHTTP(w, r)
+		case SiteLinkReplicateProcedure:
+			siteLinkReplicateHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -189,4 +221,8 @@ func (UnimplementedSiteLinkHandler) Ping(context.Context, *sitev1.PingRequest) (
 
 func (UnimplementedSiteLinkHandler) Transfer(context.Context, *connect.BidiStream[sitev1.TransferRequest, sitev1.TransferResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("backbone.site.v1.SiteLink.Transfer is not implemented"))
+}
+
+func (UnimplementedSiteLinkHandler) Replicate(context.Context, *sitev1.ReplicateRequest) (*sitev1.ReplicateResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("backbone.site.v1.SiteLink.Replicate is not implemented"))
 }
