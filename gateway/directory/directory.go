@@ -54,7 +54,9 @@ type Options struct {
 	// ReplyAddresses is how long an address of our shadow post office is kept for a sender whom MS Mail users could not
 	// answer otherwise; 0: none is made.
 	ReplyAddresses time.Duration
-	Log            *slog.Logger
+	// NoSync does not wait for the disk: for tests that open small directories thousands of times.
+	NoSync bool
+	Log    *slog.Logger
 }
 
 var (
@@ -89,7 +91,7 @@ type Directory struct {
 const lockTimeout = 2 * time.Second
 
 // initialMap is address space, not memory: a large import would else remap the file again and again.
-var initialMap = 256 << 20
+const initialMap = 256 << 20
 
 // Open opens or creates the directory in the file at path and reads it into memory.
 func Open(path string, o Options) (*Directory, error) {
@@ -116,7 +118,7 @@ func Open(path string, o Options) (*Directory, error) {
 	for _, name := range append(append([]string(nil), o.Site.Domains...), o.Site.Partners...) {
 		d.own[strings.ToLower(name)] = true
 	}
-	if d.db, err = openFile(path); err != nil {
+	if d.db, err = openFile(path, o.NoSync); err != nil {
 		return nil, err
 	}
 	if err := d.load(); err != nil {
@@ -133,13 +135,17 @@ func Open(path string, o Options) (*Directory, error) {
 }
 
 // openFile opens the bbolt file. bbolt panics on a damaged one; an operator gets an error instead.
-func openFile(path string) (db *bbolt.DB, err error) {
+func openFile(path string, noSync bool) (db *bbolt.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("directory: %s is damaged (%v); restore it from a backup, or move it away and import again", path, r)
 		}
 	}()
-	db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, InitialMmapSize: initialMap})
+	o := &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, InitialMmapSize: initialMap}
+	if noSync {
+		o.NoSync, o.NoGrowSync, o.InitialMmapSize = true, true, 0
+	}
+	db, err = bbolt.Open(path, 0o600, o)
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, fmt.Errorf("directory: %s is in use by another process", path)
