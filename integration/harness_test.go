@@ -116,6 +116,14 @@ func (s *site) backbone(args ...string) string {
 	return string(out)
 }
 
+// try runs a command that may fail for now.
+func (s *site) try(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, binary, append(args, "--config", s.config)...).Output()
+	return string(out), err
+}
+
 func until(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(limit)

@@ -69,10 +69,10 @@ func (p *PostOffice) Set(mailbox, name string) {
 	}
 }
 
-// Rename gives a user another mailbox.
-func (p *PostOffice) Rename(mailbox, to string) {
+// Rename gives a user another mailbox, and name.
+func (p *PostOffice) Rename(mailbox, to, name string) {
 	was := p.identity(mailbox)
-	p.Users[to] = p.Users[mailbox]
+	p.Users[to] = name
 	delete(p.Users, mailbox)
 	p.log(dirsync.Transaction{Op: dirsync.Modify, Old: was, New: p.identity(to)})
 }
