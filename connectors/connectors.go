@@ -10,6 +10,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"strings"
 
@@ -116,8 +117,18 @@ type Env struct {
 	Base string
 	// Replica answers a question about this site's directory from a site that has shown who it is; nil: nobody answers.
 	Replica func(ctx context.Context, site string, question []byte) ([]byte, error)
+	// Listen opens a listener; nil: net.Listen. The service manager may have bound the address already.
+	Listen func(network, address string) (net.Listener, error)
 	// Dir makes a folder of this connector's own, on a local filesystem, and returns it.
 	Dir func(name string) (string, error)
+}
+
+// ListenTCP opens a TCP listener at host:port.
+func (e Env) ListenTCP(address string) (net.Listener, error) {
+	if e.Listen == nil {
+		return net.Listen("tcp", address)
+	}
+	return e.Listen("tcp", address)
 }
 
 // Path is p as a connector's section means it: relative to Base.

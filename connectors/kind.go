@@ -43,12 +43,12 @@ type Problem struct {
 type Common struct {
 	Name     string  `toml:"-"`
 	Type     string  `toml:"type" doc:"kind of connector: smtp, x400, site, msmail"`
-	Spaces   []Space `toml:"space" doc:"address spaces that this connector serves"`
+	Spaces   []Space `toml:"space" live:"true" doc:"address spaces that this connector serves"`
 	MaxSize  int64   `toml:"max_size" doc:"largest message in octets that goes this way; 0 = the site's limit. Refusal is final, mail is not rerouted"`
-	Parallel int     `toml:"parallel" doc:"transfers at once to one destination"`
+	Parallel int     `toml:"parallel" live:"true" doc:"transfers at once to one destination"`
 	Disabled bool    `toml:"disabled" doc:"keep the section but do not open the connector"`
 	// Schedule of activation states is the link's, not the message's: see routing.
-	Schedule string `toml:"schedule" doc:"always, never, or remote (only when the peer calls); default always"`
+	Schedule string `toml:"schedule" live:"true" doc:"always, never, or remote (only when the peer calls); default always"`
 }
 
 // Base makes Common satisfy half of Config for the struct that embeds it.

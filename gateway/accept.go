@@ -48,7 +48,7 @@ func (g *Gateway) Accept(ctx context.Context, s connectors.Submission) (connecto
 		return connectors.Receipt{}, err
 	}
 	g.trackNotes(ctx, &env, s.Notes)
-	limit := g.o.MaxSize
+	limit := g.settings().MaxSize
 	if env.Extra["system"] != "" {
 		limit = 0 // directory synchronization is exempt from size limits (KB Q133719)
 	}
@@ -99,11 +99,11 @@ func (g *Gateway) complete(env *mail.Envelope, now time.Time) error {
 	if len(env.Recipients) == 0 {
 		return &mail.Failure{Class: mail.Permanent, Scope: mail.ScopeMessage, Code: 554, Enhanced: "5.5.1", Reason: 1, Diagnostic: 11, MSMail: 1, Text: "no recipients"}
 	}
-	if n := len(env.Recipients); n > g.o.MaxRecipients {
+	if n := len(env.Recipients); n > g.settings().MaxRecipients {
 		return &mail.Failure{Class: mail.Policy, Scope: mail.ScopeMessage, Code: 554, Enhanced: "5.5.3", Reason: 1, Diagnostic: 16, MSMail: 1,
-			Text: fmt.Sprintf("%d recipients, at most %d are taken", n, g.o.MaxRecipients)}
+			Text: fmt.Sprintf("%d recipients, at most %d are taken", n, g.settings().MaxRecipients)}
 	}
-	if f := routing.CheckTrace(env.Trace, g.o.Site.Name, g.o.MaxHops); f != nil {
+	if f := routing.CheckTrace(env.Trace, g.o.Site.Name, g.settings().MaxHops); f != nil {
 		return f
 	}
 	if env.ID == "" || len(env.ID) > 32 {
@@ -127,7 +127,7 @@ func (g *Gateway) complete(env *mail.Envelope, now time.Time) error {
 
 // learn remembers the way back to an originator whose peer has shown who it is.
 func (g *Gateway) learn(originator address.Address, src mail.Source, now time.Time) {
-	if m, ok := g.members[src.Connector]; ok && m.Type != "msmail" && g.o.ReplyRoutes > 0 && src.Authenticated && !originator.IsZero() {
+	if m, ok := g.members()[src.Connector]; ok && m.Type != "msmail" && g.settings().ReplyRoutes > 0 && src.Authenticated && !originator.IsZero() {
 		g.o.Directory.Learn(originator, src.Connector, src.Peer, now)
 	}
 }

@@ -72,14 +72,14 @@ func (g *Gateway) attempt(ctx context.Context, j job) {
 func (g *Gateway) planItem(ctx context.Context, it *queue.Item, rs []mail.Recipient, assume *queue.Dest, now time.Time) plan {
 	tries := make(map[string]int, len(it.Tries)+1)
 	for c, n := range it.Tries {
-		if g.members[c].Type == "smtp" { // its schedule has no end but the message's own
-			n = min(n, max(g.o.OpenRetries-1, 0))
+		if g.members()[c].Type == "smtp" { // its schedule has no end but the message's own
+			n = min(n, max(g.settings().OpenRetries-1, 0))
 		}
 		tries[c] = n
 	}
 	if since, _, _, _, down := g.links.down(it.Dest, now); down && assume == nil {
 		if at := g.exhaustedAt(it, since); !at.IsZero() && !at.After(now) {
-			tries[it.Dest.Connector] = g.o.OpenRetries
+			tries[it.Dest.Connector] = g.settings().OpenRetries
 		}
 	}
 	var p plan
@@ -102,14 +102,14 @@ func (g *Gateway) planItem(ctx context.Context, it *queue.Item, rs []mail.Recipi
 // exhaustedAt is when an item has waited through all open retries of a link that failed since the given time; zero
 // when the connector never gives up before the message expires (SMTP: the schedule has no end, KB Q146669).
 func (g *Gateway) exhaustedAt(it *queue.Item, since time.Time) time.Time {
-	if g.o.OpenRetries <= 0 || g.members[it.Dest.Connector].Type == "smtp" {
+	if g.settings().OpenRetries <= 0 || g.members()[it.Dest.Connector].Type == "smtp" {
 		return time.Time{}
 	}
 	from := since
 	if it.Created.After(from) {
 		from = it.Created
 	}
-	return from.Add(time.Duration(g.o.OpenRetries) * g.o.Policy.OpenInterval)
+	return from.Add(time.Duration(g.settings().OpenRetries) * g.settings().Policy.OpenInterval)
 }
 
 func expired(it *queue.Item) *mail.Failure {
@@ -136,7 +136,7 @@ func transferKey(env *mail.Envelope, rs []mail.Recipient) string {
 // deliver makes the attempt and files each recipient's outcome.
 func (s *settling) deliver(ctx context.Context, rs []mail.Recipient) {
 	g, it := s.g, &s.lease.Item
-	m := g.members[it.Dest.Connector]
+	m := g.members()[it.Dest.Connector]
 	env := it.Envelope
 	env.Recipients = rs
 	t := &connectors.Transfer{
@@ -212,7 +212,7 @@ func repeat(f *mail.Failure, n int) []mail.Outcome {
 func (s *settling) linkDown(f *mail.Failure) {
 	g, d := s.g, s.lease.Dest
 	_, _, failures, _, _ := g.links.down(d, s.now)
-	wait := g.o.Policy.OpenWait(g.members[d.Connector].Type, failures+1, g.jitter)
+	wait := g.settings().Policy.OpenWait(g.members()[d.Connector].Type, failures+1, g.jitter)
 	if f.RetryAfter > wait {
 		wait = f.RetryAfter
 	}
@@ -272,7 +272,7 @@ func (s *settling) unroutable(f failed) {
 	keep := s.lease.Item
 	keep.Envelope.Recipients = []mail.Recipient{f.rcpt}
 	keep.Last = f.why
-	if keep.Next = s.now.Add(s.g.o.Policy.OpenInterval); keep.Next.After(keep.Expires) {
+	if keep.Next = s.now.Add(s.g.settings().Policy.OpenInterval); keep.Next.After(keep.Expires) {
 		keep.Next = keep.Expires
 	}
 	s.noteDelay(&keep)

@@ -27,8 +27,8 @@ type job struct {
 	probe bool
 }
 
-// Run delivers until ctx ends, then waits for the attempts under way. It returns nil after a clean stop, or the
-// store's error when the queue can't be read any more.
+// Run delivers until ctx ends, then waits for the attempts under way, Options.Drain at most: what lasts longer is broken
+// off and stays queued. It returns nil after a clean stop, or the store's error when the queue can't be read any more.
 func (g *Gateway) Run(ctx context.Context) error {
 	// What was parked for a link that was down when the last process ended is fetched: this one has not tried the link.
 	stats, err := g.o.Store.Dests(ctx)
@@ -41,11 +41,18 @@ func (g *Gateway) Run(ctx context.Context) error {
 		g.links.resume(st.Dest)
 	}
 	d := &dispatcher{g: g, jobs: make(chan job, g.o.Workers), busy: map[queue.Dest]int{}}
+	work, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(g.o.Drain, cut) })()
 	var wg sync.WaitGroup
 	for range g.o.Workers {
 		wg.Go(func() {
 			for j := range d.jobs {
-				g.attempt(ctx, j)
+				if ctx.Err() != nil {
+					g.giveBack(j)
+				} else {
+					g.attempt(work, j)
+				}
 				d.done(j)
 			}
 		})
@@ -60,6 +67,16 @@ func (g *Gateway) Run(ctx context.Context) error {
 	wg.Wait()
 	<-sweep
 	return err
+}
+
+// giveBack leaves what was leased, but not begun when the gateway stopped, to the next process.
+func (g *Gateway) giveBack(j job) {
+	if j.probe {
+		g.links.aborted(j.lease.Dest)
+	}
+	if err := g.o.Store.Return(context.Background(), []queue.Lease{j.lease}); err != nil {
+		g.log.Error("lease not returned; it will run out", "item", j.lease.ID.String(), "err", err)
+	}
 }
 
 func (d *dispatcher) loop(ctx context.Context) error {
@@ -220,8 +237,8 @@ func waitsForLink(it *queue.Item, now time.Time) bool {
 
 // slots is how many more transfers to dest may start now.
 func (d *dispatcher) slots(dest queue.Dest) int {
-	window := 10
-	if m, ok := d.g.members[dest.Connector]; ok {
+	window := defaultParallel
+	if m, ok := d.g.members()[dest.Connector]; ok {
 		window = m.Parallel
 	}
 	d.mu.Lock()

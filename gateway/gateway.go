@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"backbone/connectors"
+	"backbone/gateway/address"
 	"backbone/gateway/directory"
 	"backbone/gateway/mail"
 	"backbone/gateway/routing"
@@ -30,47 +31,41 @@ import (
 type Member struct {
 	connectors.Connector
 	connectors.Common
+	claims []address.Space // in force instead of the connector's own; nil until Apply
 }
 
-// Options are what a gateway is made of. All fields but Log and Rand must be set.
+// defaultParallel is how many transfers go to one destination at once where the configuration does not say.
+const defaultParallel = 10
+
+// Options are what a gateway is made of. All fields but Drain, Log and Rand must be set.
 type Options struct {
+	Settings
 	Site      connectors.Site
 	Store     queue.Store
 	Directory *directory.Directory
 	Tracking  *tracking.Log
 	Members   []Member
-	Policy    queue.Policy
-	// MaxSize in octets, MaxRecipients of one message, MaxHops between gateways, Poison: identical unexpected failures
-	// after which a transfer is held.
-	MaxSize       int64
-	MaxRecipients int
-	MaxHops       int
-	Poison        int
-	// OpenRetries is how often a next hop may fail to open before its connector is given up for the mail that
-	// waited through all of them (KB Q157630).
-	OpenRetries int
-	Selection   routing.Options
-	ReplyRoutes time.Duration // 0: none are learned or used
 	// Routes are entries of the routing table that no connector claims itself: those that follow from replicated
 	// directories. Nil: there are none.
 	Routes   func() []routing.Entry
 	Workers  int           // transfers at once
 	LeaseFor time.Duration // longest attempt
+	Drain    time.Duration // for which attempts under way may go on once Run's context has ended
 	Log      *slog.Logger
 	Rand     *rand.Rand // jitter and identifiers' salt; nil: seeded at random
 }
 
 // Gateway is one site's message transfer agent. It implements connectors.Acceptor.
 type Gateway struct {
-	o       Options
-	members map[string]Member
-	table   atomic.Pointer[routing.Table]
-	links   *links
-	owner   string
-	log     *slog.Logger
-	kick    chan struct{}
-	sweeps  chan look
-	probes  probes
+	o      Options
+	force  atomic.Pointer[inForce]
+	table  atomic.Pointer[routing.Table]
+	links  *links
+	owner  string
+	log    *slog.Logger
+	kick   chan struct{}
+	sweeps chan look
+	probes probes
 
 	randMu sync.Mutex
 	rand   *rand.Rand
@@ -88,23 +83,25 @@ func New(o Options) (*Gateway, error) {
 		o.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
 	g := &Gateway{
-		o: o, members: map[string]Member{}, links: newLinks(), log: o.Log,
+		o: o, links: newLinks(), log: o.Log,
 		owner: fmt.Sprintf("%s/%08x", o.Site.Name, o.Rand.Uint32()), kick: make(chan struct{}, 1),
 		sweeps: make(chan look, 1024), rand: o.Rand,
 	}
+	members := map[string]Member{}
 	for _, m := range o.Members {
 		if m.Connector == nil {
 			return nil, errors.New("gateway: a member without a connector")
 		}
 		name := m.Connector.Name()
-		if _, twice := g.members[name]; twice {
+		if _, twice := members[name]; twice {
 			return nil, fmt.Errorf("gateway: two connectors are named %q", name)
 		}
 		if m.Parallel <= 0 {
-			m.Parallel = 10
+			m.Parallel = defaultParallel
 		}
-		g.members[name] = m
+		members[name] = m
 	}
+	g.force.Store(&inForce{o.Settings, members})
 	g.Recalculate()
 	return g, nil
 }
@@ -117,7 +114,7 @@ func (g *Gateway) Site() connectors.Site { return g.o.Site }
 func (g *Gateway) Recalculate() {
 	var entries []routing.Entry
 	for _, m := range g.o.Members {
-		for _, s := range m.Connector.Spaces() {
+		for _, s := range g.Spaces(m.Connector.Name()) {
 			entries = append(entries, routing.Entry{Connector: m.Connector.Name(), Space: s, Local: true})
 		}
 	}

@@ -99,7 +99,7 @@ func (g *Gateway) Bounce(ctx context.Context, f queue.Filter, by, reason string,
 // can't serve at all stays where it is.
 func (g *Gateway) Reroute(ctx context.Context, f queue.Filter, connector, by, reason string, dryRun bool) (int, error) {
 	if connector != "" {
-		if _, ok := g.members[connector]; !ok {
+		if _, ok := g.members()[connector]; !ok {
 			return 0, NoConnector(connector)
 		}
 	}
@@ -141,7 +141,7 @@ func (g *Gateway) forced(connector string, rs []mail.Recipient, now time.Time) p
 	var p plan
 	index := map[string]int{}
 	for _, r := range rs {
-		hop, err := g.members[connector].NextHop(r.Address)
+		hop, err := g.members()[connector].NextHop(r.Address)
 		if err != nil {
 			p.failed = append(p.failed, failed{r, mail.AsFailure(err)})
 			continue
@@ -187,7 +187,7 @@ func (g *Gateway) seize(ctx context.Context, f queue.Filter, dryRun bool, do fun
 
 // Suspend stops a destination (Host set) or a whole connector. What waits there takes another way if there is one.
 func (g *Gateway) Suspend(ctx context.Context, s queue.Suspension) error {
-	if _, ok := g.members[s.Dest.Connector]; !ok {
+	if _, ok := g.members()[s.Dest.Connector]; !ok {
 		return NoConnector(s.Dest.Connector)
 	}
 	if s.Since.IsZero() {

@@ -85,7 +85,7 @@ func (g *Gateway) plan(ctx context.Context, env *mail.Envelope, rs []mail.Recipi
 			continue
 		}
 		// Directory synchronization is exempt from size limits (KB Q133719).
-		if m := g.members[dest.Connector]; m.MaxSize > 0 && size > m.MaxSize && env.Extra["system"] == "" {
+		if m := g.members()[dest.Connector]; m.MaxSize > 0 && size > m.MaxSize && env.Extra["system"] == "" {
 			p.failed = append(p.failed, failed{r, mail.TooLarge(fmt.Sprintf("the message has %d octets, %s takes %d", size, dest.Connector, m.MaxSize))})
 			continue
 		}
@@ -127,9 +127,9 @@ func (g *Gateway) route(to address.Address, env *mail.Envelope, tries map[string
 		return postmasterDest, routing.Decision{Chosen: &routing.Candidate{Connector: postmasterDest.Connector, NextHop: postmasterDest.Host}}
 	}
 	dec := routing.Route(g.Table(), g.request(to, env, tries, now))
-	if dec.Failure != nil && g.o.ReplyRoutes > 0 && dec.NoMatch {
+	if dec.Failure != nil && g.settings().ReplyRoutes > 0 && dec.NoMatch {
 		if l, ok := g.o.Directory.Learned(to); ok {
-			if m, ok := g.members[l.Connector]; ok {
+			if m, ok := g.members()[l.Connector]; ok {
 				if hop, err := m.NextHop(to); err == nil {
 					c := routing.Candidate{
 						Connector: l.Connector, NextHop: hop, Match: routing.Learned, Link: g.linkState(l.Connector, hop, now),
@@ -150,9 +150,9 @@ func (g *Gateway) route(to address.Address, env *mail.Envelope, tries map[string
 // so that one message takes one way at every attempt.
 func (g *Gateway) request(to address.Address, env *mail.Envelope, tries map[string]int, now time.Time) routing.Request {
 	req := routing.Request{
-		Recipient: to, Tries: tries, MaxTries: g.o.OpenRetries, Now: now, Options: g.o.Selection, Seed: seed(env.ID),
+		Recipient: to, Tries: tries, MaxTries: g.settings().OpenRetries, Now: now, Options: g.settings().Selection, Seed: seed(env.ID),
 		NextHop: func(connector string, to address.Address) (string, error) {
-			m, ok := g.members[connector]
+			m, ok := g.members()[connector]
 			if !ok {
 				return "", fmt.Errorf("connector %s is not configured", connector)
 			}
@@ -162,7 +162,7 @@ func (g *Gateway) request(to address.Address, env *mail.Envelope, tries map[stri
 	}
 	// Never straight back to the peer that it came from; but the same connector may well lead elsewhere (another
 	// post office of the site, another SMTP host).
-	if m, ok := g.members[env.Source.Connector]; ok {
+	if m, ok := g.members()[env.Source.Connector]; ok {
 		if hop, err := m.NextHop(to); err == nil && hop == env.Source.Peer {
 			req.ArrivedOn = env.Source.Connector
 		}
@@ -185,7 +185,7 @@ func (g *Gateway) memberState(connector, hop string, now time.Time) routing.Link
 	if st.State != routing.Up {
 		return st
 	}
-	switch g.members[connector].Schedule {
+	switch g.members()[connector].Schedule {
 	case "never":
 		return routing.LinkState{State: routing.Never, Why: "schedule = never"}
 	case "remote":
@@ -200,7 +200,7 @@ func (g *Gateway) items(env mail.Envelope, p plan, now time.Time) []queue.Item {
 	for _, gr := range p.groups {
 		e := env
 		e.Recipients = gr.rcpt
-		it := queue.Item{Envelope: e, Dest: gr.dest, State: queue.Ready, Created: now, Next: now, Expires: g.o.Policy.ExpiresAt(&env)}
+		it := queue.Item{Envelope: e, Dest: gr.dest, State: queue.Ready, Created: now, Next: now, Expires: g.settings().Policy.ExpiresAt(&env)}
 		if env.NotBefore.After(now) {
 			it.Next = env.NotBefore
 		} else if gr.waiting != nil {
@@ -215,7 +215,7 @@ func (g *Gateway) items(env mail.Envelope, p plan, now time.Time) []queue.Item {
 // notice, for giving up after all open retries, for expiry. When the link opens again the item is fetched at once.
 func (g *Gateway) parkUntil(it *queue.Item, st *routing.LinkState, now time.Time) time.Time {
 	t := it.Expires
-	if d := g.o.Policy.DelayNotice; d > 0 && !it.Delayed {
+	if d := g.settings().Policy.DelayNotice; d > 0 && !it.Delayed {
 		if at := it.Envelope.Arrived.Add(d); at.After(now) && at.Before(t) {
 			t = at
 		}
@@ -226,7 +226,7 @@ func (g *Gateway) parkUntil(it *queue.Item, st *routing.LinkState, now time.Time
 		}
 	}
 	if !t.After(now) {
-		t = now.Add(g.o.Policy.OpenInterval)
+		t = now.Add(g.settings().Policy.OpenInterval)
 	}
 	return t
 }

@@ -27,7 +27,7 @@ func (g *Gateway) isLocalPostmaster(a address.Address) bool {
 		return false
 	}
 	local, domain, ok := cutLast(a.Value, '@')
-	return ok && strings.EqualFold(local, "postmaster") && g.isOurDomain(domain) && g.members[postmasterDest.Connector].Connector != nil
+	return ok && strings.EqualFold(local, "postmaster") && g.isOurDomain(domain) && g.members()[postmasterDest.Connector].Connector != nil
 }
 
 // PostmasterFile is the connector that appends mail for postmaster to a mailbox file (mboxrd), readable with any mail

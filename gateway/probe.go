@@ -146,8 +146,8 @@ func (g *Gateway) Probe(ctx context.Context, r ProbeRequest) (a ProbeAnswer) {
 		a.Verdict, a.Failure = ProbeUnroutable, dec.Failure
 		return a
 	}
-	m := g.members[dec.Chosen.Connector]
-	if limit := min(positive(g.o.MaxSize), positive(m.MaxSize)); r.Size > limit {
+	m := g.members()[dec.Chosen.Connector]
+	if limit := min(positive(g.settings().MaxSize), positive(m.MaxSize)); r.Size > limit {
 		a.Verdict, a.Failure = ProbeRefused, mail.TooLarge(fmt.Sprintf("%d octets, at most %d go this way", r.Size, limit))
 		return a
 	}

@@ -124,7 +124,7 @@ func linkFailure(st *routing.LinkState) *mail.Failure {
 
 // noteDelay tells the originator once that his mail is late.
 func (s *settling) noteDelay(keep *queue.Item) {
-	if !s.g.o.Policy.DelayDue(keep, s.now) {
+	if !s.g.settings().Policy.DelayDue(keep, s.now) {
 		return
 	}
 	keep.Delayed = true
@@ -151,13 +151,13 @@ func (s *settling) reschedule(ctx context.Context, linkDown bool) {
 	for i, d := range s.deferred {
 		rs[i] = d.rcpt
 		keep.Last = d.why
-		if next := g.o.Policy.Next(&keep, g.members[keep.Dest.Connector].Type, d.why, s.now, g.jitter); i == 0 || next.After(keep.Next) {
+		if next := g.settings().Policy.Next(&keep, g.members()[keep.Dest.Connector].Type, d.why, s.now, g.jitter); i == 0 || next.After(keep.Next) {
 			keep.Next = next
 		}
 	}
 	keep.Envelope.Recipients = rs
 	if s.poison {
-		if keep.Tries[poisonTries]++; keep.Tries[poisonTries] >= g.o.Poison {
+		if keep.Tries[poisonTries]++; keep.Tries[poisonTries] >= g.settings().Poison {
 			keep.State, keep.By = queue.Held, "gateway"
 			keep.Reason = fmt.Sprintf("poison: failed unexpectedly %d times: %s", keep.Tries[poisonTries], keep.Last.Text)
 			e := s.event(tracking.Held, rs...)

@@ -212,8 +212,8 @@ func (r *rig) open(wires []*wire, change func(*gateway.Options)) {
 		t.Fatal(err)
 	}
 	r.o = gateway.Options{
-		Site: id, Store: r.store, Directory: r.book, Tracking: r.log, Policy: queue.DefaultPolicy(), MaxSize: 1 << 20, MaxRecipients: 100,
-		MaxHops: 32, Poison: 2, OpenRetries: 144, ReplyRoutes: 24 * time.Hour, Workers: 8, LeaseFor: time.Hour,
+		Settings: gateway.Settings{Policy: queue.DefaultPolicy(), MaxSize: 1 << 20, MaxRecipients: 100, MaxHops: 32, Poison: 2, OpenRetries: 144, ReplyRoutes: 24 * time.Hour},
+		Site:     id, Store: r.store, Directory: r.book, Tracking: r.log, Workers: 8, LeaseFor: time.Hour,
 		Rand: rand.New(rand.NewPCG(1, 2)), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	for _, w := range wires {

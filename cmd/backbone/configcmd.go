@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"os"
-	"strings"
 
 	"backbone/gateway/config"
 
@@ -34,33 +31,33 @@ func (a *app) configCommand() *cobra.Command {
 		}
 		return config.Show(a.out, cfg)
 	}}
-	diff := &cobra.Command{Use: "diff OLD NEW", Short: "Compare two configurations, defaults included", Args: cobra.ExactArgs(2), RunE: func(_ *cobra.Command, args []string) error {
-		var text [2]string
-		for i, f := range args {
-			cfg, err := config.Load(f, kinds)
+	diff := &cobra.Command{
+		Use: "diff [OLD NEW]", Short: "Compare the running daemon with its file, or two files, defaults included",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 1 || len(args) > 2 {
+				return fmt.Errorf("give two files, or none to compare the running daemon with its own")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return a.reload(cmd.Context(), true)
+			}
+			old, err := config.Load(args[0], kinds)
 			if err != nil {
 				return err
 			}
-			var b bytes.Buffer
-			if err := config.Show(&b, cfg); err != nil {
+			now, err := config.Load(args[1], kinds)
+			if err != nil {
 				return err
 			}
-			text[i] = b.String()
-		}
-		n := 0
-		for _, l := range lineDiff(text[0], text[1]) {
-			fmt.Fprintln(a.out, l)
-			n++
-		}
-		if n == 0 {
-			return errNothing
-		}
-		return nil
-	}}
+			return a.printChanges(config.Diff(old, now), false)
+		},
+	}
 	reference := &cobra.Command{Use: "reference", Short: "Print every key with its default and meaning", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 		return config.Reference(a.out, kinds)
 	}}
-	c.AddCommand(check, show, diff, reference)
+	c.AddCommand(check, show, diff, a.configReload(), reference)
 	return c
 }
 
@@ -69,54 +66,6 @@ func (a *app) loadArg(args []string) (*config.Config, error) {
 		return config.Load(args[0], kinds)
 	}
 	return a.load()
-}
-
-// lineDiff lists the settings that differ, each with its section: "- [site] name = ..." and "+ ...".
-func lineDiff(old, now string) []string {
-	a, b := settings(old), settings(now)
-	var out []string
-	for _, s := range a.order {
-		if v, ok := b.m[s]; !ok || v != a.m[s] {
-			out = append(out, "- "+s+" = "+a.m[s])
-			if ok {
-				out = append(out, "+ "+s+" = "+v)
-			}
-		}
-	}
-	for _, s := range b.order {
-		if _, ok := a.m[s]; !ok {
-			out = append(out, "+ "+s+" = "+b.m[s])
-		}
-	}
-	return out
-}
-
-type settingList struct {
-	m     map[string]string
-	order []string
-}
-
-func settings(text string) settingList {
-	l := settingList{m: map[string]string{}}
-	section, seen := "", map[string]int{}
-	sc := bufio.NewScanner(strings.NewReader(text))
-	for sc.Scan() {
-		line := sc.Text()
-		if strings.HasPrefix(line, "[") {
-			section = line
-			if strings.HasPrefix(line, "[[") {
-				seen[line]++
-				section = fmt.Sprintf("%s#%d", line, seen[line])
-			}
-			continue
-		}
-		if k, v, ok := strings.Cut(line, " = "); ok {
-			key := strings.TrimSpace(section + " " + k)
-			l.m[key] = v
-			l.order = append(l.order, key)
-		}
-	}
-	return l
 }
 
 // writeNew writes a file that must not be there yet.

@@ -26,8 +26,8 @@ func openDashboard(cfg config.Control, s *control.Service, log *slog.Logger) (*d
 }
 
 // listenDashboard listens where dashboard, health and metrics are served, with TLS when there is a certificate.
-func listenDashboard(cfg config.Control) (net.Listener, error) {
-	l, err := net.Listen("tcp", cfg.Listen)
+func listenDashboard(cfg config.Control, listen func(network, address string) (net.Listener, error)) (net.Listener, error) {
+	l, err := listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("control.listen: %w", err)
 	}

@@ -2,12 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"sync"
+	"syscall"
 
 	"backbone/gateway/config"
 
+	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 )
 
@@ -16,7 +22,7 @@ const embeddedDir = "backbone-data"
 
 func (a *app) serveCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "serve", Short: "Run a site until SIGTERM or Ctrl-C, then drain and stop", Args: cobra.NoArgs,
+		Use: "serve", Short: "Run a site until SIGTERM or Ctrl-C, then drain and stop; SIGHUP reloads the configuration", Args: cobra.NoArgs,
 		Long: "Run a site until SIGTERM or Ctrl-C, then drain and stop.\n\nWithout a configuration it runs an embedded default site below ./" + embeddedDir +
 			": SMTP on 127.0.0.1:2525,\nX.400 on 127.0.0.1:1102, control on 127.0.0.1:8025, one post office NET/PO1.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -32,21 +38,38 @@ func (a *app) serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.serve(cmd.Context(), cfg, nil)
+			return a.serve(cmd.Context(), cfg)
 		},
 	}
 }
 
-func (a *app) serve(ctx context.Context, cfg *config.Config, ready func()) error {
-	log := newLog(cfg.Log, a.err)
+func (a *app) serve(ctx context.Context, cfg *config.Config) error {
+	var level slog.LevelVar
+	setLevel(&level, cfg.Log)
+	log := newLogAt(&level, cfg.Log, a.err)
 	for _, w := range config.Warnings(cfg) {
 		log.Warn("configuration", "about", w)
 	}
-	s, err := openSite(cfg, log, true)
+	bound, err := inheritedSockets()
 	if err != nil {
 		return err
 	}
-	return s.serve(ctx, ready)
+	s, err := openSiteOn(bound, cfg, log, true)
+	if err != nil {
+		return errors.Join(err, bound.unused(log))
+	}
+	s.level = &level
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	defer context.AfterFunc(ctx, func() { notify(log, sd.SdNotifyStopping) })()
+	ctx, cancel := context.WithCancel(ctx)
+	var reloads sync.WaitGroup
+	reloads.Go(func() { s.reloadOn(ctx, hup) })
+	err = s.serve(ctx, func() { notify(log, sd.SdNotifyReady) })
+	cancel()
+	reloads.Wait()
+	return err
 }
 
 func (a *app) initCommand() *cobra.Command {

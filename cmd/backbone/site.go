@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"backbone/connectors"
@@ -19,7 +20,6 @@ import (
 	"backbone/gateway/control"
 	"backbone/gateway/control/dashboard"
 	"backbone/gateway/directory"
-	"backbone/gateway/routing"
 	"backbone/gateway/tracking"
 	"backbone/queue"
 	"backbone/queue/boltqueue"
@@ -29,23 +29,32 @@ import (
 
 // site is one site, opened: its store, directory, tracking log, connectors and gateway.
 type site struct {
-	cfg     *config.Config
-	log     *slog.Logger
-	store   queue.Store
-	dir     *directory.Directory
-	track   *tracking.Log
-	gw      *gateway.Gateway
-	agent   *agent.Agent
-	service *control.Service
-	dash    *dashboard.Dashboard
-	sources []connectors.Source
-	closers []func() error
+	cfg       *config.Config
+	log       *slog.Logger
+	store     queue.Store
+	dir       *directory.Directory
+	track     *tracking.Log
+	gw        *gateway.Gateway
+	agent     *agent.Agent
+	service   *control.Service
+	dash      *dashboard.Dashboard
+	sources   []connectors.Source
+	closers   []func() error
+	sockets   *sockets
+	level     *slog.LevelVar // of log; nil where nobody changes it
+	inForce   *config.Config // as reloaded last; reloading guards it
+	reloading sync.Mutex
 }
 
 // openSite opens everything in the order in which it is needed. On error what was opened is closed again. With
 // connect false the connectors are left out: enough to look at the queue and change it offline.
 func openSite(cfg *config.Config, log *slog.Logger, connect bool) (s *site, err error) {
-	s = &site{cfg: cfg, log: log}
+	return openSiteOn(&sockets{}, cfg, log, connect)
+}
+
+// openSiteOn is openSite with sockets that are bound already.
+func openSiteOn(bound *sockets, cfg *config.Config, log *slog.Logger, connect bool) (s *site, err error) {
+	s = &site{cfg: cfg, inForce: cfg, log: log, sockets: bound}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -73,7 +82,7 @@ func openSite(cfg *config.Config, log *slog.Logger, connect bool) (s *site, err 
 	if s.agent, err = openAgent(cfg, id, s.dir, log); err != nil {
 		return s, err
 	}
-	s.track, err = tracking.Open(filepath.Join(cfg.Site.Data, "tracking"), tracking.Options{Keep: cfg.Tracking.Keep.D(), Subjects: cfg.Tracking.Subjects, Log: log})
+	s.track, err = tracking.Open(filepath.Join(cfg.Site.Data, "tracking"), tracking.Options{Keep: cfg.Tracking.Keep.D(), MaxBytes: cfg.Tracking.MaxSize, Subjects: cfg.Tracking.Subjects, Log: log})
 	if err != nil {
 		return s, err
 	}
@@ -89,11 +98,8 @@ func openSite(cfg *config.Config, log *slog.Logger, connect bool) (s *site, err 
 		Common:    connectors.Common{Name: "postmaster", Type: "postmaster", Parallel: 1},
 	}, gateway.Member{Connector: s.agent, Common: connectors.Common{Name: agent.Name, Type: agent.Name, Parallel: 1}})
 	s.gw, err = gateway.New(gateway.Options{
-		Site: id, Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, Policy: cfg.Retry.Policy(),
-		MaxSize: cfg.Limits.MessageSize, MaxRecipients: cfg.Limits.Recipients, MaxHops: cfg.Limits.Hops, Poison: cfg.Limits.Poison,
-		OpenRetries: cfg.Retry.OpenRetries,
-		Selection:   routing.Options{LeastCostOnly: cfg.Routing.LeastCostOnly, FallbackLessSpecific: cfg.Routing.FallbackLessSpecific},
-		ReplyRoutes: cfg.Routing.ReplyRoutes.D(), Routes: s.agent.Routes, Workers: cfg.Queue.Workers, LeaseFor: cfg.Queue.Lease.D(), Log: log,
+		Settings: rules(cfg), Site: id, Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, Routes: s.agent.Routes,
+		Workers: cfg.Queue.Workers, LeaseFor: cfg.Queue.Lease.D(), Drain: cfg.Queue.Drain.D(), Log: log,
 	})
 	if err != nil {
 		return s, err
@@ -112,6 +118,9 @@ func openSite(cfg *config.Config, log *slog.Logger, connect bool) (s *site, err 
 	s.service = &control.Service{
 		Gateway: s.gw, Agent: s.agent, Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, DeleteGuard: cfg.Directory.DeleteGuard,
 		Audit: audit, Flow: control.NewFlow(s.store.Stats), Version: version, Started: time.Now(), Log: log,
+	}
+	if connect {
+		s.service.Reload = s.reload
 	}
 	for _, m := range members {
 		if q, ok := m.Connector.(connectors.Quarantine); ok {
@@ -133,7 +142,7 @@ func (s *site) connect(id connectors.Site) ([]gateway.Member, error) {
 			p := filepath.Join(s.cfg.Site.Data, "connectors", name)
 			return p, os.MkdirAll(p, 0o700)
 		},
-		Base: s.cfg.Dir(),
+		Base: s.cfg.Dir(), Listen: s.sockets.listen,
 	}
 	var members []gateway.Member
 	for _, k := range kinds {
@@ -174,9 +183,12 @@ func (s *site) serve(ctx context.Context, ready func()) error {
 	}
 	var tcp net.Listener
 	if s.cfg.Control.Listen != "" {
-		if tcp, err = listenDashboard(s.cfg.Control); err != nil {
+		if tcp, err = listenDashboard(s.cfg.Control, s.sockets.listen); err != nil {
 			return errors.Join(err, sock.Close(), s.close())
 		}
+	}
+	if err := s.sockets.unused(s.log); err != nil {
+		s.log.Warn("socket of the service manager not closed", "err", err)
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return serveHTTP(gctx, sock, s.service.Handler()) })
@@ -193,6 +205,7 @@ func (s *site) serve(ctx context.Context, ready func()) error {
 		})
 	}
 	g.Go(func() error { return s.gw.Run(gctx) })
+	g.Go(func() error { return s.watchdog(gctx) })
 	s.log.Info("site is up", "site", s.cfg.Site.Name, "control", s.cfg.Control.Socket, "listen", s.cfg.Control.Listen, "connectors", len(s.sources))
 	if ready != nil {
 		ready()
@@ -202,10 +215,14 @@ func (s *site) serve(ctx context.Context, ready func()) error {
 	return errors.Join(err, s.close())
 }
 
-// listenControl opens the control socket, readable by its owner only. A left-over socket of a dead daemon is removed;
-// that of a living one is not: the store's own lock has made sure by now that there is none.
+// listenControl opens the control socket, readable by its owner only, unless the service manager has opened it with rights
+// of its choice. A left-over socket of a dead daemon is removed; that of a living one is not: the store's own lock has made
+// sure by now that there is none.
 func (s *site) listenControl() (net.Listener, error) {
 	p := s.cfg.Control.Socket
+	if l := s.sockets.take("unix", p); l != nil {
+		return l, nil
+	}
 	if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("control.socket: %w", err)
 	}
@@ -251,10 +268,21 @@ func (s *site) close() error {
 
 // newLog is the daemon's own log.
 func newLog(cfg config.Log, w io.Writer) *slog.Logger {
+	var level slog.LevelVar
+	setLevel(&level, cfg)
+	return newLogAt(&level, cfg, w)
+}
+
+// setLevel takes the level that Parse has checked.
+func setLevel(l *slog.LevelVar, cfg config.Log) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
 		level = slog.LevelInfo
 	}
+	l.Set(level)
+}
+
+func newLogAt(level *slog.LevelVar, cfg config.Log, w io.Writer) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level}
 	if cfg.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, o))

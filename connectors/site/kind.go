@@ -69,7 +69,7 @@ func Open(env connectors.Env, cfgs []connectors.Config) (connectors.Opened, erro
 		}
 		// A pin says more than a name that an authority vouches for: those links are asked first.
 		slices.SortStableFunc(byAddr[addr], func(a, b *Link) int { return len(a.cfg.CA) - len(b.cfg.CA) })
-		s, err := listen(addr, byAddr[addr], env)
+		s, err := listen(env, addr, byAddr[addr])
 		if err != nil {
 			return fail(err)
 		}

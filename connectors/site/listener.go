@@ -42,8 +42,8 @@ type listener struct {
 	handlers sync.WaitGroup
 }
 
-func listen(addr string, links []*Link, env connectors.Env) (*listener, error) {
-	socket, err := net.Listen("tcp", addr)
+func listen(env connectors.Env, addr string, links []*Link) (*listener, error) {
+	socket, err := env.ListenTCP(addr)
 	if err != nil {
 		return nil, fmt.Errorf("site link %s: listen %s: %w", links[0].cfg.Name, addr, err)
 	}

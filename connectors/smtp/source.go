@@ -65,7 +65,7 @@ func newSource(env connectors.Env, c *Config, certs *certificate) (*Source, erro
 		}
 	}
 	for _, addr := range c.Listen {
-		ln, err := net.Listen("tcp", addr)
+		ln, err := env.ListenTCP(addr)
 		if err != nil {
 			return nil, errors.Join(err, s.close())
 		}

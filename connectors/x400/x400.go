@@ -61,7 +61,7 @@ func Open(env connectors.Env, cfgs []connectors.Config) (connectors.Opened, erro
 		}
 		l := listeners[c.Listen]
 		if l == nil {
-			ln, err := net.Listen("tcp", c.Listen)
+			ln, err := env.ListenTCP(c.Listen)
 			if err != nil {
 				return fail(fmt.Errorf("x400: connector %q: %w", c.Name, err))
 			}

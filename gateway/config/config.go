@@ -26,9 +26,9 @@ type Config struct {
 	Site        Site        `toml:"site" doc:"who this site is"`
 	Control     Control     `toml:"control" doc:"the control API, for CLI and dashboard"`
 	Queue       Queue       `toml:"queue" doc:"the message store"`
-	Retry       Retry       `toml:"retry" doc:"when to try again and when to give up; Exchange's defaults"`
-	Limits      Limits      `toml:"limits" doc:"bounds on what is accepted"`
-	Routing     Routing     `toml:"routing" doc:"how a connector is selected"`
+	Retry       Retry       `toml:"retry" live:"true" doc:"when to try again and when to give up; Exchange's defaults"`
+	Limits      Limits      `toml:"limits" live:"true" doc:"bounds on what is accepted"`
+	Routing     Routing     `toml:"routing" live:"true" doc:"how a connector is selected"`
 	Directory   Directory   `toml:"directory" doc:"custom recipients"`
 	DirSync     DirSync     `toml:"dirsync" doc:"directory synchronization with post offices"`
 	Replication Replication `toml:"replication" doc:"directory replication with joined sites; address spaces between them then follow by themselves"`
@@ -96,6 +96,7 @@ type Queue struct {
 	Workers int                 `toml:"workers" doc:"transfers at once, over all destinations"`
 	Lease   connectors.Duration `toml:"lease" doc:"longest time one delivery attempt may take"`
 	Trash   connectors.Duration `toml:"trash" doc:"how long deleted mail can be restored"`
+	Drain   connectors.Duration `toml:"drain" doc:"how long attempts under way may go on when the daemon stops; then they are broken off and stay queued"`
 }
 
 // Retry is the schedule. Zero lists keep the defaults.
@@ -138,12 +139,13 @@ type Directory struct {
 // Tracking configures the tracking log.
 type Tracking struct {
 	Keep     connectors.Duration `toml:"keep" doc:"how long the tracking log is kept"`
+	MaxSize  int64               `toml:"max_size" doc:"most octets of tracking log: above it the oldest days go first, whatever keep says; 0: no bound"`
 	Subjects bool                `toml:"subjects" doc:"record subjects; when false only their hash"`
 }
 
 // Log is the daemon's own log.
 type Log struct {
-	Level  string `toml:"level" doc:"debug, info, warn or error"`
+	Level  string `toml:"level" live:"true" doc:"debug, info, warn or error"`
 	Format string `toml:"format" doc:"text or json"`
 }
 
@@ -153,7 +155,7 @@ func Default() *Config {
 	return &Config{
 		Site:    Site{Data: "data"},
 		Control: Control{Listen: "127.0.0.1:8025"},
-		Queue:   Queue{Store: "bolt", Reserve: 256 << 20, Workers: 64, Lease: d(30 * time.Minute), Trash: d(7 * 24 * time.Hour)},
+		Queue:   Queue{Store: "bolt", Reserve: 256 << 20, Workers: 64, Lease: d(30 * time.Minute), Trash: d(7 * 24 * time.Hour), Drain: d(20 * time.Second)},
 		Retry: Retry{
 			OpenRetries: 144, OpenInterval: d(10 * time.Minute), TransferRetries: 2, TransferInterval: d(2 * time.Minute),
 			SMTP:   []connectors.Duration{d(15 * time.Minute), d(30 * time.Minute), d(time.Hour), d(4 * time.Hour)},
@@ -329,6 +331,12 @@ func (c *Config) check(at func(key, format string, args ...any)) {
 	positive("limits.hops", int64(c.Limits.Hops))
 	positive("limits.poison", int64(c.Limits.Poison))
 	positive("tracking.keep", int64(c.Tracking.Keep))
+	if c.Tracking.MaxSize < 0 {
+		at("tracking.max_size", "%d: write a number of octets, or 0 for no bound", c.Tracking.MaxSize)
+	}
+	if c.Queue.Drain < 0 {
+		at("queue.drain", "%s: write a time, or 0s to break attempts off at once", c.Queue.Drain)
+	}
 	if len(c.Retry.SMTP) == 0 {
 		at("retry.smtp", "is empty: write at least one wait, for example smtp = [\"15m\", \"30m\", \"1h\", \"4h\"]")
 	}

@@ -36,9 +36,11 @@ type Service struct {
 	Flow      *Flow  // nil: nothing is counted
 	// DeleteGuard is the directory import's, in percent.
 	DeleteGuard int
-	Version     string
-	Started     time.Time
-	Log         *slog.Logger
+	// Reload reads the configuration again, or with dryRun only compares it; nil where there is no daemon.
+	Reload  func(dryRun bool) (Reloaded, error)
+	Version string
+	Started time.Time
+	Log     *slog.Logger
 }
 
 // Error is an answer that is not the one asked for.
@@ -207,7 +209,7 @@ func (s *Service) Connectors(ctx context.Context) ([]ConnectorStatus, error) {
 	}
 	var out []ConnectorStatus
 	for _, m := range s.Members {
-		c := ConnectorStatus{Name: m.Connector.Name(), Type: m.Type, Spaces: m.Connector.Spaces(), State: "up", Down: down[m.Connector.Name()]}
+		c := ConnectorStatus{Name: m.Connector.Name(), Type: m.Type, Spaces: s.Gateway.Spaces(m.Connector.Name()), State: "up", Down: down[m.Connector.Name()]}
 		hops := 0
 		for _, d := range dests {
 			if d.Dest.Connector == c.Name {

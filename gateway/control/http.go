@@ -88,6 +88,7 @@ func (s *Service) Handler() http.Handler {
 	s.dirsyncRoutes(mux)
 	s.quarantineRoutes(mux)
 	s.auditRoutes(mux)
+	s.reloadRoutes(mux)
 	return mux
 }
 
