@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ func TestMain(m *testing.M) {
 //	exits CODE PROGRAM ARG...      run it; it must end with that code
 //	site DIR [FILE]                make a site on free ports, its configuration followed by FILE
 //	up DIR | down DIR              start the site's daemon | end it in good order
+//	hup DIR                        send it SIGHUP
 //	drop DIR NAME FILE             put FILE into the post office's submit folder as an agent does
 //	within CODE PATTERN ARG...     backbone ARG... ends with CODE and prints PATTERN, now or within a minute
 //	id VARIABLE ARG...             the first queue id of backbone queue list ARG...
@@ -35,7 +37,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "site": makeSite, "up": up, "down": down, "drop": dropFile, "within": within, "id": firstID,
+			"exits": exits, "site": makeSite, "up": up, "down": down, "hup": hup, "drop": dropFile, "within": within, "id": firstID,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
@@ -129,6 +131,17 @@ type daemon struct {
 
 // running are the scripts' daemons by site folder.
 var running sync.Map
+
+func hup(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hup DIR")
+	}
+	v, ok := running.Load(ts.MkAbs(args[0]))
+	if !ok {
+		ts.Fatalf("%s is not up", args[0])
+	}
+	ts.Check(v.(daemon).process.Signal(syscall.SIGHUP))
+}
 
 func down(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
