@@ -85,8 +85,8 @@ func TestSiteBDownForTheWholeScheduleInMMFF(t *testing.T) {
 			t.Fatal(err)
 		}
 		g, err := gateway.New(gateway.Options{
-			Site: id, Store: store, Directory: book, Tracking: log, Policy: queue.DefaultPolicy(), MaxSize: 1 << 20, MaxRecipients: 10, MaxHops: 32, Poison: 2,
-			OpenRetries: 144, Workers: 4, LeaseFor: time.Hour,
+			Settings: gateway.Settings{Policy: queue.DefaultPolicy(), MaxSize: 1 << 20, MaxRecipients: 10, MaxHops: 32, Poison: 2, OpenRetries: 144},
+			Site:     id, Store: store, Directory: book, Tracking: log, Workers: 4, LeaseFor: time.Hour,
 			Members: []gateway.Member{
 				{Connector: opened.Connectors[0], Common: *cfg.Base()},
 				{Connector: dead{far}, Common: connectors.Common{Name: "link", Type: "site"}},
