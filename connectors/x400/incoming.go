@@ -150,10 +150,21 @@ func (a *arrival) envelope(v *p1.Envelope) mail.Envelope {
 	if n := len(v.Trace); n > 0 {
 		env.Sent = v.Trace[0].Arrival
 	}
+	if !v.Originator.Plain() {
+		env.Extra[extraName] = base64.StdEncoding.EncodeToString(p1.EncodeORName(v.Originator))
+	}
+	var more []p1.Recipient
 	for _, r := range v.Recipients {
-		if r.Responsible() {
-			env.Recipients = append(env.Recipients, a.recipient(r))
+		if !r.Responsible() {
+			continue
 		}
+		env.Recipients = append(env.Recipients, a.recipient(r))
+		if len(r.Extensions) > 0 || r.Conversion >= 0 || !r.Name.Plain() {
+			more = append(more, r)
+		}
+	}
+	if len(more) > 0 {
+		env.Extra[extraPerRcpt] = base64.StdEncoding.EncodeToString(p1.EncodeRecipients(more))
 	}
 	return env
 }

@@ -291,6 +291,8 @@ func (loopback) answer(ctx context.Context, conn net.Conn, d *desk) error {
 	if !ok {
 		return f.say(frameRefuse, refuseFrame{"authentication-error"})
 	}
+	d.bound()
+
 	f.idle = p.cfg.Disconnect.D()
 	if err := f.say(frameBind, bindFrame{Name: p.localMTA, Password: p.localPassword}); err != nil {
 		return err

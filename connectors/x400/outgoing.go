@@ -25,6 +25,8 @@ const (
 	extraEITs      = "p1.original-eits" // base64, as it came, and so are the others
 	extraBilateral = "p1.bilateral-information"
 	extraExtension = "p1.extensions" // base64 of the envelope's extensions that are relayed as they came
+	extraName      = "p1.originator" // base64, when it says what an address here can't
+	extraPerRcpt   = "p1.recipients" // base64 of the recipients that came with more than an address here says
 )
 
 // octets is a rendered MTS-APDU.
@@ -161,6 +163,13 @@ func (p *peer) envelope(env *mail.Envelope) *p1.Envelope {
 	v.Indicators = ber.NewBits(8, indicators...)
 	v.Trace, v.Extensions = p.trace(env), p.extensions(env)
 	v.EITs, v.Bilateral = element(env.Extra[extraEITs]), element(env.Extra[extraBilateral])
+	if n, ok := p1.ParseORName(octetsOf(env.Extra[extraName])); ok && n.Address.Equal(v.Originator.Address) {
+		v.Originator = n
+	}
+	came := map[int64]p1.Recipient{}
+	for _, r := range p1.ParseRecipients(octetsOf(env.Extra[extraPerRcpt])) {
+		came[r.Number] = r
+	}
 	for i, r := range env.Recipients {
 		number := int64(r.Number)
 		if number == 0 {
@@ -175,16 +184,31 @@ func (p *peer) envelope(env *mail.Envelope) *p1.Envelope {
 		default:
 			bits = append(bits, p1.OriginatingMTANonDelivery)
 		}
-		v.Recipients = append(v.Recipients, p1.Recipient{Name: p1.ORName{Address: p.addresses.RecipientOR(r.Address)}, Number: number,
-			Indicators: ber.NewBits(8, bits...), Conversion: -1})
+		out := p1.Recipient{Name: p1.ORName{Address: p.addresses.RecipientOR(r.Address)}, Number: number, Indicators: ber.NewBits(8, bits...), Conversion: -1}
+		if was, ok := came[number]; ok {
+			out.Conversion, out.Extensions = was.Conversion, was.Extensions
+			if was.Name.Address.Equal(out.Name.Address) {
+				out.Name = was.Name
+			}
+		}
+		v.Recipients = append(v.Recipients, out)
 	}
 	return v
 }
 
+// octetsOf undoes base64; nil when there is nothing, or something else.
+func octetsOf(s string) []byte {
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
 // element gives an encoded element that was kept, or nothing.
-func element(kept string) []byte {
-	b, err := base64.StdEncoding.DecodeString(kept)
-	if err != nil || len(b) == 0 {
+func element(s string) []byte {
+	b := octetsOf(s)
+	if len(b) == 0 {
 		return nil
 	}
 	d := ber.NewDecoder(b, ber.DefaultLimits)
@@ -211,7 +235,7 @@ func (p *peer) postmaster() address.ORAddress {
 // trace is what the message came with, and our domain at its end when it is not there yet (X.411 14.3.1).
 func (p *peer) trace(env *mail.Envelope) []p1.TraceElement {
 	var out []p1.TraceElement
-	if b, err := base64.StdEncoding.DecodeString(env.Extra[extraTrace]); err == nil && len(b) > 0 {
+	if b := octetsOf(env.Extra[extraTrace]); len(b) > 0 {
 		out = p1.ParseTrace(b)
 	}
 	if n := len(out); n == 0 || !out[n-1].GDI.Same(p.gdi) {
@@ -224,7 +248,7 @@ func (p *peer) trace(env *mail.Envelope) []p1.TraceElement {
 // the internal trace: one element for each of our gateways.
 func (p *peer) extensions(env *mail.Envelope) []p1.Extension {
 	var out []p1.Extension
-	if b, err := base64.StdEncoding.DecodeString(env.Extra[extraExtension]); err == nil && len(b) > 0 {
+	if b := octetsOf(env.Extra[extraExtension]); len(b) > 0 {
 		out = p1.ParseExtensions(b)
 	}
 	if !env.NotAfter.IsZero() {
@@ -239,6 +263,9 @@ func (p *peer) extensions(env *mail.Envelope) []p1.Extension {
 	}
 	var hops []p1.TraceElement
 	for _, h := range env.Trace {
+		if strings.HasPrefix(h.Site, "/") { // a domain, which the trace names; see arrival.hops
+			continue
+		}
 		at := h.At
 		if at.IsZero() {
 			at = env.Arrived

@@ -42,42 +42,6 @@ func host(c net.Conn) string {
 	return h
 }
 
-// patient bounds each wait for the peer: forever at first, or by its patience.
-type patient struct {
-	net.Conn
-	mu       sync.Mutex
-	patience time.Duration
-}
-
-func (p *patient) wait(d time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.patience = d
-}
-
-func (p *patient) deadline() time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.patience == 0 {
-		return time.Time{}
-	}
-	return time.Now().Add(p.patience)
-}
-
-func (p *patient) Read(b []byte) (int, error) {
-	if err := p.SetReadDeadline(p.deadline()); err != nil {
-		return 0, err
-	}
-	return p.Conn.Read(b)
-}
-
-func (p *patient) Write(b []byte) (int, error) {
-	if err := p.SetWriteDeadline(p.deadline()); err != nil {
-		return 0, err
-	}
-	return p.Conn.Write(b)
-}
-
 func mode(s string) rtse.Mode {
 	switch s {
 	case "x410":
@@ -159,7 +123,7 @@ func (a *p1Association) open(ctx context.Context, recover *session.Ref) error {
 	if err != nil {
 		return fail("answered the bind with something else", err)
 	}
-	if !p.knows(result.Name, string(result.Password)) {
+	if result.Strong || result.Unauthenticated || !p.knows(result.Name, string(result.Password)) {
 		//nolint:errcheck // we hang up either way
 		a.rtse.Abort(rtse.AbortPermanent)
 		return fail(fmt.Sprintf("is not who answers: %q, or its password is wrong", result.Name), nil)
@@ -277,46 +241,13 @@ func (a *p1Association) abort() {
 	a.conn.Close()
 }
 
-// turnstile lets the end of the source close an association between messages, and not within one.
-type turnstile struct {
-	mu      sync.Mutex
-	conn    net.Conn
-	busy    bool
-	closing bool
-}
-
-func (t *turnstile) close() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closing = true; !t.busy {
-		// the association is over either way
-		t.conn.Close()
-	}
-}
-
-// enter begins a message; false when the source is ending.
-func (t *turnstile) enter() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closing {
-		return false
-	}
-	t.busy = true
-	return true
-}
-
-// leave ends a message, and tells whether there may be another.
-func (t *turnstile) leave() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.busy = false
-	return !t.closing
-}
+// maxConnect bounds what a caller may say before it has bound: X.225 has at most 10240 octets of user data in a connect.
+const maxConnect = 16 << 10
 
 // answer serves a caller.
 func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
 	defer conn.Close() // over either way
-	c := &patient{Conn: conn, patience: d.patience()}
+	c := &patient{Conn: conn, patience: d.patience(), by: time.Now().Add(d.patience())}
 	gate := &turnstile{conn: conn}
 	stop := context.AfterFunc(ctx, gate.close)
 	defer stop()
@@ -338,10 +269,14 @@ func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
 	if err != nil {
 		return err
 	}
+	transport.MaxTSDU = maxConnect
 	a, p, err := s.bind(session.New(transport), &desk{gw: d.gw, peers: candidates, log: d.log}, conn)
 	if err != nil || a == nil {
 		return err
 	}
+	transport.MaxTSDU = cotp.DefaultMaxTSDU
+	d.bound()
+	c.bound()
 	in := &arrivals{peer: p, gw: d.gw, from: conn.RemoteAddr().String(), mode: a.Mode()}
 	begin := func() (rtse.Sink, error) {
 		if !gate.enter() {
@@ -349,14 +284,15 @@ func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
 		}
 		return in.sink(context.WithoutCancel(ctx))
 	}
-	c.wait(0)
+	idle := idleLifetimes * p.cfg.AssociationLifetime.D()
+	c.wait(idle)
 	for {
 		ev, err := a.Receive(func() (rtse.Sink, error) {
 			c.wait(p.cfg.Disconnect.D())
 			return begin()
 		}, s.unfinished)
 		more := gate.leave()
-		c.wait(0)
+		c.wait(idle)
 		switch {
 		case ev == rtse.Released:
 			return nil
@@ -436,6 +372,10 @@ func (s *stack) bind(sess *session.Conn, d *desk, conn net.Conn) (*rtse.Associat
 	bind, err := p1.ParseBind(call.User)
 	if err != nil {
 		d.log.Warn("a bind can't be read", "from", conn.RemoteAddr(), "err", err)
+		return refuse(rtse.ValidationFailure, p1.BindAuthenticationError)
+	}
+	if bind.Strong || bind.Unauthenticated {
+		d.log.Warn("a bind without simple credentials is refused", "from", conn.RemoteAddr(), "mta", bind.Name, "strong", bind.Strong)
 		return refuse(rtse.ValidationFailure, p1.BindAuthenticationError)
 	}
 	p, ok := d.admit(bind.Name, string(bind.Password), conn.RemoteAddr().String())

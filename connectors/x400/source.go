@@ -22,6 +22,33 @@ type listener struct {
 // maxConnections bounds how many associations one address holds open at once, bound or not.
 const maxConnections = 256
 
+// maxUnbound bounds how many of them one host holds that have not bound yet (*ours*): so a stranger who opens connections
+// and says nothing takes no peer's place.
+const maxUnbound = 16
+
+// door counts the connections of each host that have not bound.
+type door struct {
+	mu      sync.Mutex
+	unbound map[string]int
+}
+
+// enter counts a connection from host until leave is called, which may be more than once; false when there are too many.
+func (d *door) enter(host string) (leave func(), ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.unbound[host] >= maxUnbound {
+		return nil, false
+	}
+	d.unbound[host]++
+	return sync.OnceFunc(func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.unbound[host]--; d.unbound[host] == 0 {
+			delete(d.unbound, host)
+		}
+	}), true
+}
+
 // Name is "x400:" and the listening address.
 func (l *listener) Name() string { return "x400:" + l.ln.Addr().String() }
 
@@ -34,7 +61,6 @@ func (l *listener) Serve(ctx context.Context, gw connectors.Acceptor) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	d := &desk{gw: gw, peers: l.peers, log: log}
 	for _, p := range l.peers {
 		p.gw.Store(&gw)
 	}
@@ -47,6 +73,7 @@ func (l *listener) Serve(ctx context.Context, gw connectors.Acceptor) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	slots := make(chan struct{}, maxConnections)
+	waiting := door{unbound: map[string]int{}}
 	for {
 		conn, err := l.ln.Accept()
 		switch {
@@ -73,8 +100,19 @@ func (l *listener) Serve(ctx context.Context, gw connectors.Acceptor) error {
 			}
 			continue
 		}
+		leave, ok := waiting.enter(host(conn))
+		if !ok {
+			<-slots
+			log.Warn("too many X.400 connections that have not bound", "from", conn.RemoteAddr(), "limit", maxUnbound)
+			if err := conn.Close(); err != nil {
+				log.Debug("closing a refused connection", "err", err)
+			}
+			continue
+		}
 		running.Go(func() {
 			defer func() { <-slots }()
+			defer leave()
+			d := &desk{gw: gw, peers: l.peers, log: log, bound: leave}
 			if err := l.transport.answer(ctx, conn, d); err != nil {
 				log.Warn("X.400 association ended", "from", conn.RemoteAddr(), "err", err)
 			}

@@ -166,6 +166,7 @@ type desk struct {
 	gw    connectors.Acceptor
 	peers []*peer
 	log   *slog.Logger
+	bound func() // called once the caller has bound
 }
 
 // admit finds the peer that presents name and password. False means authentication-error to the caller; who

@@ -203,17 +203,21 @@ func (v *Envelope) write(w *ber.Writer, t ber.Tag, o Options) {
 		writeExtensions(w, ber.Context(3), v.Extensions, o)
 		w.Cons(ber.Context(2), func() {
 			for _, r := range v.Recipients {
-				w.Cons(ber.Set, func() {
-					r.Name.Write(w, ber.Application(0), o)
-					w.Int(ber.Context(0), r.Number)
-					w.Bits(ber.Context(1), r.Indicators)
-					if r.Conversion >= 0 {
-						w.Int(ber.Context(2), r.Conversion)
-					}
-					writeExtensions(w, ber.Context(3), r.Extensions, o)
-				})
+				r.write(w, o)
 			}
 		})
+	})
+}
+
+func (r Recipient) write(w *ber.Writer, o Options) {
+	w.Cons(ber.Set, func() {
+		r.Name.Write(w, ber.Application(0), o)
+		w.Int(ber.Context(0), r.Number)
+		w.Bits(ber.Context(1), r.Indicators)
+		if r.Conversion >= 0 {
+			w.Int(ber.Context(2), r.Conversion)
+		}
+		writeExtensions(w, ber.Context(3), r.Extensions, o)
 	})
 }
 

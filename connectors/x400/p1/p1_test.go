@@ -382,6 +382,47 @@ func TestReportsSurviveWritingAndReading(t *testing.T) {
 	})
 }
 
+func TestAReportOf1984HasOnlyWhat1984Has(t *testing.T) {
+	c := ContentType{BuiltIn: ContentP22}
+	or, err := address.ParseORAddress("c=US;a= ;p=N;s=A;cn=Common;")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Report{ID: MTSIdentifier{pp, "r"}, Destination: ORName{Address: or}, Trace: []TraceElement{{GDI: pp}}, Extensions: []Extension{{Number: 38, Value: []byte{5, 0}}},
+		Subject: MTSIdentifier{pp, "m"}, EITs: BuiltInEITs(2), ContentType: &c, ContentID: "X", ContentExtensions: []Extension{{Number: 23, Value: []byte{5, 0}}},
+		Recipients: []ReportedRecipient{
+			{Actual: ORName{Address: or}, Number: 1, Indicators: ber.NewBits(8, 2), NonDelivery: true, Reason: 5, Diagnostic: 29, Supplementary: "no", Extensions: []Extension{{Number: 25, Value: []byte{5, 0}}}},
+			{Actual: ORName{Address: or}, Number: 2, Indicators: ber.NewBits(8, 2), NonDelivery: true, Reason: 0, Diagnostic: 3},
+			{Actual: ORName{Address: or}, Number: 3, Indicators: ber.NewBits(8, 1), Diagnostic: -1, UserType: 6},
+		}}
+	b, err := r.Encode([]byte("content"), Options{Stack1984: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := a.Report
+	type said struct {
+		Reason, Diagnostic, UserType int64
+		Supplementary                string
+	}
+	var all []said
+	for _, x := range got.Recipients {
+		all = append(all, said{x.Reason, x.Diagnostic, x.UserType, x.Supplementary})
+		if x.Extensions != nil || x.Actual.Address.CN != "" || len(x.Actual.Address.DDA) != 1 {
+			t.Errorf("%+v", x)
+		}
+	}
+	if diff := cmp.Diff([]said{{1, -1, 0, "no"}, {0, 3, 0, ""}, {0, -1, 1, ""}}, all); diff != "" {
+		t.Error(diff)
+	}
+	if got.EITs != nil || got.ContentType != nil || got.Extensions != nil || got.ContentExtensions != nil || got.ContentID != "X" || string(got.Returned.Octets()) != "content" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestBindsSurviveWritingAndReading(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := Bind{Name: rapid.StringMatching(`[ -~]{1,32}`).Draw(t, "name"), Password: rapid.SliceOfN(rapid.Byte(), 0, 62).Draw(t, "password"), IA5: rapid.Bool().Draw(t, "ia5")}

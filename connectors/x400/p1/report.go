@@ -150,7 +150,8 @@ func (r *ReportedRecipient) readLastTrace(e ber.Element) {
 	}
 }
 
-// Encode writes the report. returned is the content to return, or nil.
+// Encode writes the report. returned is the content to return, or nil. In 1984 a report is a DeliveryReportMPDU, whose members
+// 1988 kept with their tags; those that 1988 added are left out.
 func (r *Report) Encode(returned []byte, o Options) ([]byte, error) {
 	var w ber.Writer
 	w.Cons(ber.Context(1), func() {
@@ -165,9 +166,11 @@ func (r *Report) Encode(returned []byte, o Options) ([]byte, error) {
 			if len(r.SubjectTrace) > 0 {
 				writeTrace(&w, r.SubjectTrace)
 			}
-			w.Raw(r.EITs)
-			if r.ContentType != nil {
-				r.ContentType.write(&w)
+			if !o.Stack1984 {
+				w.Raw(r.EITs)
+				if r.ContentType != nil {
+					r.ContentType.write(&w)
+				}
 			}
 			if r.ContentID != "" {
 				w.Text(ber.Application(10), r.ContentID)
@@ -190,7 +193,31 @@ func (r *Report) Encode(returned []byte, o Options) ([]byte, error) {
 	return b, nil
 }
 
-func (r *ReportedRecipient) write(w *ber.Writer, o Options) {
+// What a report of 1984 may say (X.411 of 1984, 4.3.2): its reasons and diagnostics are the first of those of 1988, and a
+// user agent is public or private.
+const (
+	most1984Reason     = 2
+	most1984Diagnostic = 11
+	most1984UserType   = 1
+)
+
+// of1984 replaces what 1984 has no number for: a reason by unable-to-transfer, a kind of user by a private one; a
+// diagnostic is left out.
+func (r ReportedRecipient) of1984() ReportedRecipient {
+	if r.Reason > most1984Reason {
+		r.Reason = 1
+	}
+	if r.Diagnostic > most1984Diagnostic {
+		r.Diagnostic = -1
+	}
+	r.UserType = min(r.UserType, most1984UserType)
+	return r
+}
+
+func (r ReportedRecipient) write(w *ber.Writer, o Options) {
+	if o.Stack1984 {
+		r = r.of1984()
+	}
 	w.Cons(ber.Set, func() {
 		r.Actual.Write(w, ber.Context(0), o)
 		w.Int(ber.Context(1), r.Number)

@@ -89,6 +89,9 @@ func (a *Association) handle(s *session.SPDU, begin func() (Sink, error), u *Unf
 		if a.checkpoint == 0 {
 			return 0, fmt.Errorf("rtse: %s, but no checkpoints were agreed", s)
 		}
+		if a.in.size == a.in.points[len(a.in.points)-1] && a.in.sink != (nothing{}) {
+			return 0, fmt.Errorf("rtse: %s without data since the last one", s)
+		}
 		a.in.points = append(a.in.points, a.in.size)
 		if s.NoAck || a.in.failed != nil {
 			return 0, nil
