@@ -378,4 +378,3 @@ func TestTheTimeToBindIsBoundedAsAWhole(t *testing.T) {
 		_, _ = ours.Close(), theirs.Close()
 	})
 }
-
