@@ -29,7 +29,7 @@ var orKeywords = map[string]int{
 //
 //	c=US;a= ;p=Northwind;o=P/Q;s=Kumar;    semicolons; a slash is plain, ";;" in a value is a semicolon
 //	/c=US/a= /p=Northwind/o=P$/Q           slashes, with one in front; "$/" in a value is a slash (KB Q108732)
-//	/G=Mira/OU=Sales/OU=West/.../C=US/     MIXER; also "$=" and "$$"
+//	/G=Mira/OU=Sales/OU=West/.../C=US/     MIXER; also "$=" and "$$", and /PN=Mira.Kumar/ (RFC 2156 4.2.1)
 //	dda:MS=NET/PO/MBX                      domain-defined attributes: also DD.MS=, /dda:MS=NET//PO//MBX (Q156355),
 //	                                       /DDA.TYPE=MS/DDA.VALUE=NET$/PO$/MBX (Q176425), /ddat=ms /ddav="NET/PO/MBX"
 //	                                       (Q147084), RFC-822=user(a)domain
@@ -185,6 +185,8 @@ func (p *orParser) put(key, value string) error {
 			return bad(p.input, "ou", "there are more than four organizational units")
 		}
 		return nil
+	case "pn":
+		return p.personalName(value)
 	case "dda.type", "ddat":
 		p.ddaType = value
 		return nil
@@ -214,6 +216,29 @@ func (p *orParser) standard(i int, key, value string) error {
 		v = " "
 	}
 	*f.at(&p.or) = v
+	return nil
+}
+
+// personalName reads RFC 2156 4.2.1's encoded-pn: [given "."] *( initial ".") surname, where a given name has two letters or more.
+func (p *orParser) personalName(value string) error {
+	parts := strings.Split(value, ".")
+	for i, part := range parts {
+		switch {
+		case part == "":
+			return bad(p.input, "pn", "has an empty part")
+		case i == len(parts)-1:
+			return p.standard(orKeywords["s"], "pn", part)
+		case len(part) == 1:
+			p.or.I += part
+			p.seen[orKeywords["i"]] = true
+		case i > 0:
+			return bad(p.input, "pn", "has more than one given name")
+		default:
+			if err := p.standard(orKeywords["g"], "pn", part); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

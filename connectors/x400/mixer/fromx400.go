@@ -59,7 +59,13 @@ func (m *Mapper) fromIPM(w io.Writer, ipm *p22.IPM, f *Facts, depth int) error {
 	}
 	var lost []string
 	for _, x := range ipm.Extensions {
-		if x.Type != p22.HeaderFields && x.Type != p22.HeaderField && x.Type != p22.PartFields {
+		switch x.Type {
+		case p22.HeaderFields, p22.HeaderField, p22.PartFields:
+		case p22.IncompleteCopy:
+			b.field("Incomplete-Copy", " ")
+		case p22.Languages:
+			b.field("Language", strings.Join(x.Texts(), ", "))
+		default:
 			lost = append(lost, string(x.Type))
 		}
 	}
@@ -333,9 +339,9 @@ func (m *Mapper) header(b *builder, h *p22.Heading) map[string]bool {
 		b.field("In-Reply-To", messageID(*h.RepliedTo))
 	}
 	b.field("References", identifierList(h.Related))
-	b.field("Obsoletes", identifierList(h.Obsoleted))
+	b.field("Supersedes", identifierList(h.Obsoleted))
 	if !h.Expiry.IsZero() {
-		b.field("Expiry-Date", h.Expiry.Format(time.RFC1123Z))
+		b.field("Expires", h.Expiry.Format(time.RFC1123Z))
 	}
 	if !h.Reply.IsZero() {
 		b.field("Reply-By", h.Reply.Format(time.RFC1123Z))

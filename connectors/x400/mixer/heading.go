@@ -85,6 +85,18 @@ func (m *Mapper) heading(h textproto.Header, parts []string) (*p22.Heading, erro
 			}
 		case "references":
 			out.Related, ok = m.identifiers(v)
+		case "supersedes", "obsoletes": // of RFC 2156 and RFC 1327
+			out.Obsoleted, ok = m.identifiers(v)
+		case "incomplete-copy":
+			ok = !m.Options.Stack1984
+			if ok {
+				out.Extensions = append(out.Extensions, p22.NewIncompleteCopy())
+			}
+		case "language":
+			var x p22.Extension
+			if x, ok = p22.NewLanguages(strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })); ok && !m.Options.Stack1984 {
+				out.Extensions = append(out.Extensions, x)
+			}
 		case "importance":
 			out.Importance, ok = map[string]int64{"low": p22.ImportanceLow, "normal": p22.ImportanceNormal, "high": p22.ImportanceHigh}[strings.ToLower(v)]
 			if !ok {

@@ -87,6 +87,12 @@ const (
 	PartFields   ber.OID = "2.25.215526429542353912257708797439142779279.1"
 )
 
+// Heading extensions of X.420 (annex B) that have a header field (RFC 2156 5.1.1).
+const (
+	IncompleteCopy ber.OID = "2.6.1.5.0"
+	Languages      ber.OID = "2.6.1.5.1"
+)
+
 func readBodyPart(e ber.Element) BodyPart {
 	p := BodyPart{Raw: e.Raw, Type: strings.Trim(e.Tag.String(), "[]")}
 	switch e.Tag {

@@ -6,6 +6,7 @@ import (
 
 	"backbone/connectors/x400/ber"
 	"backbone/connectors/x400/p1"
+	"backbone/gateway/address"
 )
 
 // WriteIPM writes an interpersonal message to s: its heading, then the body that body writes with the Part functions.
@@ -141,6 +142,38 @@ func (h *Heading) Fields(t ber.OID) []string {
 		if d.Err() == nil {
 			out = append(out, fields...)
 		}
+	}
+	return out
+}
+
+// NewIncompleteCopy says that parts are missing from a forwarded message.
+func NewIncompleteCopy() Extension {
+	return Extension{Type: IncompleteCopy, Value: []byte{0x05, 0}}
+}
+
+// NewLanguages is the extension for codes of two letters (ISO 639); false when one is something else.
+func NewLanguages(codes []string) (Extension, bool) {
+	var w ber.Writer
+	ok := len(codes) > 0
+	w.Cons(ber.Set, func() {
+		for _, c := range codes {
+			ok = ok && len(c) == 2 && address.PrintableString(c)
+			w.Text(ber.PrintableString, c)
+		}
+	})
+	b, err := w.Bytes()
+	return Extension{Type: Languages, Value: b}, ok && err == nil
+}
+
+// Texts are the strings of an extension that is a list of such.
+func (x Extension) Texts() []string {
+	d := ber.NewDecoder(x.Value, Limits)
+	var out []string
+	for m := range d.Root().All() {
+		out = append(out, strings.Clone(m.Text()))
+	}
+	if d.Err() != nil {
+		return nil
 	}
 	return out
 }
