@@ -12,6 +12,7 @@ import (
 
 	"backbone/connectors"
 	"backbone/gateway/mail"
+	"backbone/gateway/routing"
 	"backbone/gateway/tracking"
 	"backbone/queue"
 )
@@ -91,8 +92,8 @@ func (g *Gateway) planItem(ctx context.Context, it *queue.Item, rs []mail.Recipi
 	if assume == nil {
 		return p
 	}
-	for i := range p.groups {
-		if p.groups[i].dest == *assume {
+	for i := range p.groups { // only the failure is doubted: a suspension or a schedule is not for an attempt to find out
+		if w := p.groups[i].waiting; p.groups[i].dest == *assume && w != nil && w.State == routing.OpenRetry {
 			p.groups[i].waiting = nil
 		}
 	}
@@ -152,6 +153,7 @@ func (s *settling) deliver(ctx context.Context, rs []mail.Recipient) {
 		out, poison = repeat(mail.LocalFault(fmt.Sprintf("connector %s answered for %d of %d recipients", it.Dest.Connector, len(out), len(rs)), nil), len(rs)), true
 	}
 	s.attempted, s.poison, s.took = true, poison, time.Since(began)
+	s.now = time.Now() // waits count from the failure, not from the attempt's beginning
 	var down *mail.Failure
 	for i, o := range out {
 		r := rs[i]

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"backbone/gateway/routing"
 	"backbone/queue"
 )
 
@@ -127,17 +128,10 @@ func (d *dispatcher) pass(ctx context.Context) (next time.Time, more bool, err e
 		next = ends
 	}
 	for _, dest := range probes {
-		ls, err := g.o.Store.LeaseWaiting(ctx, dest, g.owner, 0, 1, g.o.LeaseFor)
-		if err != nil {
+		if err := d.probe(ctx, dest, now); err != nil {
 			g.links.aborted(dest)
 			return next, false, err
 		}
-		if len(ls) == 0 {
-			g.links.idle(dest, now)
-			g.look(look{one: true})
-			continue
-		}
-		d.start(job{ls[0], true})
 	}
 	for dest, at := range g.links.draining() {
 		got, err := d.drain(ctx, dest, at, now)
@@ -167,6 +161,36 @@ func (d *dispatcher) pass(ctx context.Context) (next time.Time, more bool, err e
 	}
 	d.turn++
 	return next, more && d.free() > 0, nil
+}
+
+// probe tries a link that is due with one of the messages that wait for it. Not while it is suspended, and not with one
+// whose deferred delivery time has not come. While its window is full the attempts under way will tell.
+func (d *dispatcher) probe(ctx context.Context, dest queue.Dest, now time.Time) error {
+	g := d.g
+	if d.slots(dest) == 0 || g.linkState(dest.Connector, dest.Host, now).State == routing.Suspended {
+		g.links.aborted(dest)
+		return nil
+	}
+	var after queue.ID
+	for {
+		ls, err := g.o.Store.LeaseWaiting(ctx, dest, g.owner, after, 1, g.o.LeaseFor)
+		if err != nil {
+			return err
+		}
+		if len(ls) == 0 {
+			g.links.idle(dest, now)
+			g.look(look{one: true})
+			return nil
+		}
+		if l := ls[0]; !l.Envelope.NotBefore.After(now) || !l.Next.After(now) {
+			d.start(job{l, true})
+			return nil
+		}
+		after = ls[0].ID
+		if err := g.o.Store.Return(ctx, ls); err != nil {
+			return err
+		}
+	}
 }
 
 // resumed has the mail fetched that waited behind suspensions which have ended since the last pass, by an operator or by

@@ -106,6 +106,7 @@ func (g *Gateway) Reroute(ctx context.Context, f queue.Filter, connector, by, re
 	return g.seize(ctx, f, dryRun, func(s *settling) {
 		var p plan
 		it := &s.lease.Item
+		before := it.Tries
 		it.Tries = maps.Clone(it.Tries)
 		maps.DeleteFunc(it.Tries, func(k string, _ int) bool { return strings.HasPrefix(k, viaTries) })
 		if connector == "" {
@@ -124,14 +125,18 @@ func (g *Gateway) Reroute(ctx context.Context, f queue.Filter, connector, by, re
 		for _, gr := range p.groups {
 			s.move(gr)
 		}
-		it.Tries = plain
-		for _, bad := range p.failed {
-			keep := s.lease.Item
-			keep.Envelope.Recipients, keep.Last = []mail.Recipient{bad.rcpt}, bad.why
-			s.keep = append(s.keep, keep)
-		}
+		it.Tries = before
 		e := s.event(tracking.Rerouted, s.lease.Envelope.Recipients...)
 		e.Text = fmt.Sprintf("reroute by %s: %s", by, reason)
+		if len(p.failed) > 0 { // they wait on as they did, in one entry
+			keep := s.lease.Item
+			keep.Envelope.Recipients = nil
+			for _, bad := range p.failed {
+				keep.Envelope.Recipients = append(keep.Envelope.Recipients, bad.rcpt)
+				e.Text += fmt.Sprintf("; %s stays: %s", bad.rcpt.Address, bad.why.Error())
+			}
+			s.keep = append(s.keep, keep)
+		}
 		s.events = append(s.events, e)
 	})
 }

@@ -214,11 +214,12 @@ func (g *Gateway) items(env mail.Envelope, p plan, now time.Time) []queue.Item {
 // parkUntil is when an item that waits for a link must be looked at again even if the link stays down: for the delay
 // notice, for giving up after all open retries, for expiry. When the link opens again the item is fetched at once.
 func (g *Gateway) parkUntil(it *queue.Item, st *routing.LinkState, now time.Time) time.Time {
+	if it.Envelope.NotBefore.After(now) {
+		return it.Envelope.NotBefore // only from then on it waits for the link
+	}
 	t := it.Expires
-	if d := g.settings().Policy.DelayNotice; d > 0 && !it.Delayed {
-		if at := it.Envelope.Arrived.Add(d); at.After(now) && at.Before(t) {
-			t = at
-		}
+	if at := g.settings().Policy.DelayAt(it); at.After(now) && at.Before(t) {
+		t = at
 	}
 	if st.State == routing.OpenRetry {
 		if at := g.exhaustedAt(it, st.Since); at.After(now) && at.Before(t) {

@@ -88,7 +88,10 @@ func (s *settling) move(gr group) {
 	keep.Envelope.Recipients = gr.rcpt
 	from := keep.Dest
 	keep.Dest, keep.Next, keep.Last = gr.dest, s.now, nil
-	if gr.waiting != nil {
+	switch {
+	case keep.Envelope.NotBefore.After(s.now) && s.lease.Next.After(s.now): // unless an operator has said now
+		keep.Next = keep.Envelope.NotBefore
+	case gr.waiting != nil:
 		keep.Next = s.g.parkUntil(&keep, gr.waiting, s.now)
 		s.noteDelay(&keep)
 	}

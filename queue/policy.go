@@ -151,7 +151,21 @@ func (p *Policy) ExpiresAt(env *mail.Envelope) time.Time {
 	return t
 }
 
-// DelayDue tells that the originator should hear now that the message is late. Once a message: Delayed remembers it.
+// DelayAt is when the originator should hear that the message is late, counted from its arrival or, when that is later, its
+// deferred delivery time; zero: never, or he has heard already. Once a message: Delayed remembers it.
+func (p *Policy) DelayAt(it *Item) time.Time {
+	if p.DelayNotice <= 0 || it.Delayed {
+		return time.Time{}
+	}
+	from := it.Envelope.Arrived
+	if it.Envelope.NotBefore.After(from) {
+		from = it.Envelope.NotBefore
+	}
+	return from.Add(p.DelayNotice)
+}
+
+// DelayDue tells that DelayAt has come.
 func (p *Policy) DelayDue(it *Item, now time.Time) bool {
-	return p.DelayNotice > 0 && !it.Delayed && !now.Before(it.Envelope.Arrived.Add(p.DelayNotice))
+	at := p.DelayAt(it)
+	return !at.IsZero() && !now.Before(at)
 }
