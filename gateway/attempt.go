@@ -29,7 +29,7 @@ const viaTries = "!via:"
 // of it. It never leaves the lease open unless the process is stopping.
 func (g *Gateway) attempt(ctx context.Context, j job) {
 	l, now := j.lease, time.Now()
-	s := &settling{g: g, lease: l, now: now}
+	s := &settling{g: g, lease: l, probe: j.probe, now: now}
 	env := &s.lease.Envelope
 	if !l.Expires.After(now) {
 		for _, r := range env.Recipients {
@@ -218,7 +218,7 @@ func (s *settling) linkDown(f *mail.Failure) {
 	if f.RetryAfter > wait {
 		wait = f.RetryAfter
 	}
-	if g.links.failed(d, f, s.now, s.now.Add(wait)) {
+	if g.links.failed(d, f, s.probe, s.now, s.now.Add(wait)) {
 		g.log.Warn("link is down", "connector", d.Connector, "dest", d.Host, "class", f.Class, "err", f.Error(), "retry_in", wait.Round(time.Second))
 		g.look(look{dest: d})
 	}

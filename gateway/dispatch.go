@@ -29,7 +29,8 @@ type job struct {
 }
 
 // Run delivers until ctx ends, then waits for the attempts under way, Options.Drain at most: what lasts longer is broken
-// off and stays queued. It returns nil after a clean stop, or the store's error when the queue can't be read any more.
+// off and stays queued. It returns nil after a clean stop, or the store's error when that takes no more writes
+// (queue.ErrFatal) or is closed: the daemon ends then, to be started again.
 func (g *Gateway) Run(ctx context.Context) error {
 	// What was parked for a link that was down when the last process ended is fetched: this one has not tried the link.
 	stats, err := g.o.Store.Dests(ctx)
@@ -89,8 +90,8 @@ func (d *dispatcher) loop(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, queue.ErrClosed):
-			return err
+		case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrFatal):
+			return err // only a new process can tell what is durable: end, and be started again
 		case err != nil:
 			d.g.log.Error("queue can't be read, trying again", "err", err)
 			next = time.Now().Add(10 * time.Second)
@@ -119,6 +120,9 @@ func (d *dispatcher) loop(ctx context.Context) error {
 // pass leases what can be tried now. more tells that another pass at once would find work; next is when the next one is due.
 func (d *dispatcher) pass(ctx context.Context) (next time.Time, more bool, err error) {
 	g, now := d.g, time.Now()
+	if err := g.o.Store.Return(ctx, nil); err != nil { // changes nothing: asks whether the store still takes writes
+		return time.Time{}, false, err
+	}
 	ends, err := d.resumed(ctx, now)
 	if err != nil {
 		return ends, false, err

@@ -46,8 +46,9 @@ type LinkStatus struct {
 
 func newLinks() *links { return &links{m: map[queue.Dest]*link{}} }
 
-// failed counts one failed open and returns true when the link was up before.
-func (l *links) failed(d queue.Dest, f *mail.Failure, now, until time.Time) (first bool) {
+// failed counts one failed open and returns true when the link was up before. Probe tells the attempt that was to find
+// out: while it runs, others that were under way before it tell nothing new.
+func (l *links) failed(d queue.Dest, f *mail.Failure, probe bool, now, until time.Time) (first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.m[d]
@@ -56,7 +57,7 @@ func (l *links) failed(d queue.Dest, f *mail.Failure, now, until time.Time) (fir
 		l.m[d] = k
 		first = true
 	}
-	if now.Before(k.until) && !k.probing && !k.untested {
+	if k.probing && !probe || now.Before(k.until) && !k.probing && !k.untested {
 		return false // another transfer that was already under way when the link went down: the same failure, counted once
 	}
 	k.failures++

@@ -23,10 +23,12 @@ func (n NoConnector) Error() string { return fmt.Sprintf("no connector is named 
 // Change applies an operator's verb to what f selects and records it on each message's timeline. With dryRun it only
 // counts. It returns how many entries it touched, or would.
 func (g *Gateway) Change(ctx context.Context, f queue.Filter, op queue.Op, dryRun bool) (int, error) {
+	dests := map[queue.Dest]bool{}
 	n, err := g.each(ctx, f, func(it queue.Item) error {
 		if dryRun {
 			return nil
 		}
+		dests[it.Dest] = true
 		e := event(operatorEvent(op.Verb), &it.Envelope)
 		e.Item, e.Dest, e.Text = it.ID.String(), it.Dest.String(), fmt.Sprintf("%s by %s: %s", op.Verb, op.By, op.Reason)
 		g.track(ctx, e)
@@ -38,10 +40,13 @@ func (g *Gateway) Change(ctx context.Context, f queue.Filter, op queue.Op, dryRu
 	if n, err = g.o.Store.Change(ctx, f, op); err != nil {
 		return n, err
 	}
-	if op.Verb == queue.RetryNow {
-		g.links.retryNow(func(d queue.Dest) bool {
-			return (f.Connector == "" || f.Connector == d.Connector) && (f.Host == "" || address.Glob(f.Host, d.Host))
-		}, time.Now())
+	switch op.Verb {
+	case queue.RetryNow:
+		g.links.retryNow(func(d queue.Dest) bool { return dests[d] }, time.Now())
+	case queue.Release, queue.Restore: // what they waited for may have come meanwhile
+		for d := range dests {
+			g.links.resume(d)
+		}
 	}
 	g.wake()
 	return n, nil

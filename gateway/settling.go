@@ -16,6 +16,7 @@ import (
 type settling struct {
 	g     *Gateway
 	lease queue.Lease
+	probe bool // it finds out whether a link is up again
 	now   time.Time
 
 	keep     []queue.Item
@@ -143,8 +144,7 @@ func (s *settling) reschedule(ctx context.Context, linkDown bool) {
 	}
 	g := s.g
 	keep := s.lease.Item
-	keep.Attempts++
-	keep.Unknown = false
+	keep.Attempts++ // Unknown stays: what became of that earlier attempt is not known by this one either
 	keep.Tries = maps.Clone(keep.Tries)
 	if keep.Tries == nil {
 		keep.Tries = map[string]int{}

@@ -39,6 +39,7 @@ type ledger struct {
 	sky      map[queue.Dest]weather
 	busy     map[queue.Dest]int
 	running  int
+	began    map[*connectors.Transfer]time.Time
 	opens    map[queue.Dest]opening
 	verb     time.Time // the operator's latest
 	wrong    []string
@@ -75,7 +76,7 @@ type opening struct {
 const simWorkers = 6
 
 func newLedger() *ledger {
-	return &ledger{fates: map[string]*fate{}, reports: map[string]bool{}, sky: map[queue.Dest]weather{}, odd: map[queue.ID]time.Time{}}
+	return &ledger{fates: map[string]*fate{}, reports: map[string]bool{}, sky: map[queue.Dest]weather{}, odd: map[queue.ID]time.Time{}, began: map[*connectors.Transfer]time.Time{}}
 }
 
 // opened begins a process's life: links are tried afresh.
@@ -173,6 +174,7 @@ func (l *ledger) begin(d queue.Dest, t *connectors.Transfer, window int) weather
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.attempts++
+	l.began[t] = now
 	if t.Repeated {
 		l.repeats++
 	}
@@ -283,6 +285,8 @@ func (l *ledger) end(d queue.Dest, t *connectors.Transfer, out []mail.Outcome) {
 	defer l.mu.Unlock()
 	l.busy[d]--
 	l.running--
+	began := l.began[t]
+	delete(l.began, t)
 	var link *mail.Failure
 	for i := range t.Envelope.Recipients {
 		f := l.fate(t.Envelope.ID, &t.Envelope.Recipients[i])
@@ -300,7 +304,7 @@ func (l *ledger) end(d queue.Dest, t *connectors.Transfer, out []mail.Outcome) {
 	switch o := l.opens[d]; {
 	case link == nil:
 		delete(l.opens, d)
-	case !now.Before(o.earliest):
+	case began.After(o.failed): // otherwise it was under way when the link went down: nothing new
 		l.opens[d] = opening{now, now.Add(interval(d.Connector, link))}
 	}
 	l.say("%s ends: %s", t.Key, outcomes(out))

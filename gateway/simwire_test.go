@@ -18,14 +18,14 @@ import (
 type weather int
 
 const (
-	fair    weather = iota
-	slow            // takes everything, in up to 40 minutes
-	mixed           // each recipient has his own luck: taken, busy, refused
-	busy            // is there, and takes nothing now
-	asks            // is there, and says when to come again
-	dead            // can't be reached
-	hangs           // can't be reached, and it takes minutes to find out
-	broken          // the connector itself fails unexpectedly
+	fair   weather = iota
+	slow           // takes everything, in up to 40 minutes
+	mixed          // each recipient has his own luck: taken, busy, refused
+	busy           // is there, and takes nothing now
+	asks           // is there, and says when to come again
+	dead           // can't be reached
+	hangs          // can't be reached, and it takes minutes to find out
+	broken         // the connector itself fails unexpectedly
 	weathers
 )
 
@@ -80,7 +80,9 @@ func (w *simWire) Deliver(ctx context.Context, t *connectors.Transfer) (out []ma
 	d := queue.Dest{Connector: w.name, Host: t.NextHop}
 	sky := w.ledger.begin(d, t, w.parallel)
 	defer func() { w.ledger.end(d, t, out) }()
-	luck := func(n uint64, what ...any) uint64 { return w.luck(n, append([]any{t.Key, t.Attempt, time.Now().Unix()}, what...)...) }
+	luck := func(n uint64, what ...any) uint64 {
+		return w.luck(n, append([]any{t.Key, t.Attempt, time.Now().Unix()}, what...)...)
+	}
 	var took time.Duration
 	switch {
 	case sky == slow:

@@ -278,6 +278,7 @@ func (s *Store) fail(err error) error {
 	if s.fatal == nil {
 		s.fatal = fmt.Errorf("%w: %w", queue.ErrFatal, err)
 		s.slog.Error("queue store takes no more writes; restart the daemon once the cause is gone", "class", "local", "err", err)
+		s.notify()
 	}
 	return s.fatal
 }
