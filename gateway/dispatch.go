@@ -42,6 +42,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	for _, st := range stats {
 		g.links.resume(st.Dest)
 	}
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	d := &dispatcher{g: g, jobs: make(chan job, g.o.Workers), busy: map[queue.Dest]int{}}
 	work, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
@@ -65,6 +67,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		g.sweep(ctx)
 	}()
 	err = d.loop(ctx)
+	end() // also when it was not asked to
 	close(d.jobs)
 	wg.Wait()
 	<-sweep

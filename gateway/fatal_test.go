@@ -37,7 +37,7 @@ func TestTheGatewayEndsWhenItsStoreTakesNoMoreWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 		ended := make(chan error, 1)
-		go func() { ended <- g.Run(t.Context()) }()
+		go func() { ended <- g.Run(r.t.Context()) }()
 		r.after(time.Hour)
 		f.failed.Store(true)
 		f.wake <- struct{}{}

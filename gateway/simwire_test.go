@@ -18,19 +18,19 @@ import (
 type weather int
 
 const (
-	fair   weather = iota
-	slow           // takes everything, in up to 40 minutes
-	mixed          // each recipient has his own luck: taken, busy, refused
-	busy           // is there, and takes nothing now
-	asks           // is there, and says when to come again
-	dead           // can't be reached
-	hangs          // can't be reached, and it takes minutes to find out
-	broken         // the connector itself fails unexpectedly
+	fair     weather = iota
+	sluggish         // takes everything, in up to 40 minutes
+	mixed            // each recipient has his own luck: taken, busy, refused
+	busy             // is there, and takes nothing now
+	asks             // is there, and says when to come again
+	dead             // can't be reached
+	hangs            // can't be reached, and it takes minutes to find out
+	broken           // the connector itself fails unexpectedly
 	weathers
 )
 
 func (w weather) String() string {
-	return [...]string{"fair", "slow", "mixed", "busy", "asks", "dead", "hangs", "broken"}[w]
+	return [...]string{"fair", "sluggish", "mixed", "busy", "asks", "dead", "hangs", "broken"}[w]
 }
 
 // simWire is a connector whose far ends have weather.
@@ -85,7 +85,7 @@ func (w *simWire) Deliver(ctx context.Context, t *connectors.Transfer) (out []ma
 	}
 	var took time.Duration
 	switch {
-	case sky == slow:
+	case sky == sluggish:
 		took = time.Duration(luck(40*60)) * time.Second
 	case sky == hangs:
 		took = time.Duration(1+luck(15)) * time.Minute
