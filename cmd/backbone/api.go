@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,16 +92,21 @@ func me() string {
 // printJSON writes one object on one line.
 func (a *app) printJSON(v any) error { return json.NewEncoder(a.out).Encode(v) }
 
-// table is an aligned table on stdout.
+// table is an aligned table on stdout, its head bold where colours may be.
 func (a *app) table(head ...string) *table {
-	t := &table{w: tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)}
+	t := &table{a: a, out: a.out, paints: map[int]string{0: bold}}
+	t.w = tabwriter.NewWriter(&t.text, 0, 8, 2, ' ', 0)
 	t.row(head...)
 	return t
 }
 
 type table struct {
-	w    *tabwriter.Writer
-	rows int
+	a      *app
+	out    io.Writer
+	w      *tabwriter.Writer
+	text   bytes.Buffer
+	rows   int
+	paints map[int]string // colour by row, since the last flush
 }
 
 func (t *table) row(cells ...string) {
@@ -114,7 +120,33 @@ func (t *table) row(cells ...string) {
 	t.rows++
 }
 
-func (t *table) flush() error { return t.w.Flush() }
+// painted is row in a colour; "" is none.
+func (t *table) painted(colour string, cells ...string) {
+	if colour != "" {
+		t.paints[t.rows] = colour
+	}
+	t.row(cells...)
+}
+
+func (t *table) flush() error {
+	if err := t.w.Flush(); err != nil {
+		return err
+	}
+	text := t.text.String()
+	if t.a.colours() {
+		lines := strings.SplitAfter(text, "\n")
+		for i, colour := range t.paints {
+			line := strings.TrimRight(lines[i], "\n")
+			lines[i] = t.a.paint(colour, line) + lines[i][len(line):]
+		}
+		text = strings.Join(lines, "")
+	}
+	t.text.Reset()
+	t.rows = 0
+	clear(t.paints)
+	_, err := io.WriteString(t.out, text)
+	return err
+}
 
 // printable makes text from a stranger harmless on a terminal: no control characters, no bidirectional overrides.
 func printable(s string) string {

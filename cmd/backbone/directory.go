@@ -159,15 +159,20 @@ func (a *app) directoryImport() *cobra.Command {
 	var dry, all bool
 	var results string
 	c := &cobra.Command{Use: "import FILE", Short: "Import Exchange's directory import file (CSV); - reads stdin", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		in := a.in
+		in, total := a.in, int64(0)
 		if args[0] != "-" {
 			f, err := os.Open(args[0])
 			if err != nil {
 				return err
 			}
 			defer f.Close()
-			in = f
+			st, err := f.Stat()
+			if err != nil {
+				return err
+			}
+			in, total = f, st.Size()
 		}
+		bar := a.progress("importing", total)
 		q := url.Values{"by": {me()}}
 		if dry {
 			q.Set("dry_run", "1")
@@ -177,9 +182,11 @@ func (a *app) directoryImport() *cobra.Command {
 		}
 		return a.with(func(c *control.Client) error {
 			var out control.Imported
-			if err := c.Upload(cmd.Context(), "/v1/directory/import", q, in, &out); err != nil {
+			defer bar.end()
+			if err := c.Upload(cmd.Context(), "/v1/directory/import", q, bar.reader(in), &out); err != nil {
 				return err
 			}
+			bar.end()
 			if results != "" {
 				if err := os.WriteFile(results, []byte(out.Results), 0o600); err != nil {
 					return err
@@ -214,7 +221,14 @@ func (a *app) imported(out control.Imported) error {
 
 func (a *app) directoryExport() *cobra.Command {
 	return &cobra.Command{Use: "export", Short: "Write all custom recipients of this site as an import file (CSV)", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return a.with(func(c *control.Client) error { return c.Text(cmd.Context(), "/v1/directory/export", nil, a.out) })
+		bar := a.progress("exporting", 0)
+		if a.onTerminal() {
+			bar.w = nil // the entries themselves show how far it is
+		}
+		defer bar.end()
+		return a.with(func(c *control.Client) error {
+			return c.Text(cmd.Context(), "/v1/directory/export", nil, bar.writer(a.out))
+		})
 	}}
 }
 

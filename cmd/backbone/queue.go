@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -391,37 +389,4 @@ func (a *app) queueWatch() *cobra.Command {
 	f.add(c)
 	c.Flags().DurationVar(&every, "every", 2*time.Second, "time between listings")
 	return c
-}
-
-// repeat does something until ctx ends, on a cleared screen when stdout is a terminal.
-func (a *app) repeat(ctx context.Context, every time.Duration, do func() error) error {
-	if every < 100*time.Millisecond {
-		return fmt.Errorf("--every: at least 100ms")
-	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		if a.onTerminal() {
-			fmt.Fprint(a.out, "\x1b[H\x1b[2J")
-		}
-		if err := do(); ctx.Err() != nil {
-			return nil // Ctrl-C is how it ends
-		} else if err != nil && !errors.Is(err, errNothing) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-}
-
-func (a *app) onTerminal() bool {
-	f, ok := a.out.(*os.File)
-	if !ok {
-		return false
-	}
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
 }

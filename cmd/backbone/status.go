@@ -36,7 +36,7 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) status(st control.Status) error {
-	fmt.Fprintf(a.out, "site %s, up %s, version %s\n", st.Site, age(st.Time.Sub(st.Started)), st.Version)
+	fmt.Fprintf(a.out, "site %s, up %s, version %s\n", a.paint(bold, st.Site), age(st.Time.Sub(st.Started)), st.Version)
 	fmt.Fprintf(a.out, "queue: %d waiting, %d under delivery, %d held, %d in the trash; %d stored since start\n\n", st.Queue.Ready, st.Queue.Leased, st.Queue.Held, st.Queue.Trash, st.Queue.Puts)
 	t := a.table("CONNECTOR", "KIND", "STATE", "WAITING", "HELD")
 	for _, c := range st.Connectors {
@@ -44,7 +44,7 @@ func (a *app) status(st control.Status) error {
 		if c.Suspension != nil {
 			state = suspensionText(c.Suspension)
 		}
-		t.row(c.Name, c.Type, state, fmt.Sprint(c.Ready), fmt.Sprint(c.Held))
+		t.painted(stateColour(c.State), c.Name, c.Type, state, fmt.Sprint(c.Ready), fmt.Sprint(c.Held))
 	}
 	if err := t.flush(); err != nil {
 		return err
@@ -57,7 +57,7 @@ func (a *app) status(st control.Status) error {
 			if l.Last != nil {
 				last = cut(l.Last.Error(), 90)
 			}
-			t.row(l.Dest.String(), age(st.Time.Sub(l.Since)), fmt.Sprint(l.Failures), age(max(l.Until.Sub(st.Time), 0)), last)
+			t.painted(red, l.Dest.String(), age(st.Time.Sub(l.Since)), fmt.Sprint(l.Failures), age(max(l.Until.Sub(st.Time), 0)), last)
 		}
 		if err := t.flush(); err != nil {
 			return err
@@ -80,4 +80,15 @@ func (a *app) status(st control.Status) error {
 		t.row(row...)
 	}
 	return t.flush()
+}
+
+// stateColour is a connector's colour: what needs no attention has none.
+func stateColour(state string) string {
+	switch state {
+	case "up":
+		return ""
+	case "down":
+		return red
+	}
+	return yellow
 }
