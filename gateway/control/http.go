@@ -89,6 +89,7 @@ func (s *Service) Handler() http.Handler {
 	s.quarantineRoutes(mux)
 	s.auditRoutes(mux)
 	s.reloadRoutes(mux)
+	profiles(mux)
 	return mux
 }
 
