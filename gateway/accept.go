@@ -47,7 +47,8 @@ func (g *Gateway) Accept(ctx context.Context, s connectors.Submission) (connecto
 	if err := g.complete(&env, now); err != nil {
 		return connectors.Receipt{}, err
 	}
-	g.trackNotes(ctx, &env, s.Notes)
+	events := []tracking.Event{received(&env, s.Notes)}
+	defer func() { g.track(ctx, events...) }() // at once: each call waits for the log's writer
 	limit := g.settings().MaxSize
 	if env.Extra["system"] != "" {
 		limit = 0 // directory synchronization is exempt from size limits (KB Q133719)
@@ -80,17 +81,17 @@ func (g *Gateway) Accept(ctx context.Context, s connectors.Submission) (connecto
 	if receipt.Duplicate = duplicate; duplicate {
 		e := event(tracking.Duplicate, &env)
 		e.Text = "offered again by its source; already here, nothing stored"
-		g.track(ctx, e)
+		events = append(events, e)
 		return receipt, nil
 	}
-	g.trackQueued(ctx, &env, p.groups, n.Items, ids, size)
+	events = append(events, queued(&env, p.groups, n.Items, ids, size)...)
 	g.fetchParked(n.Items)
 	for _, f := range p.failed {
 		e := event(tracking.Failed, &env)
 		e.Recipients, e.Class, e.Text = []string{f.rcpt.Address.String()}, f.why.Class, f.why.Error()
-		g.track(ctx, e)
+		events = append(events, e)
 	}
-	g.trackReports(ctx, n.Spawn)
+	events = append(events, reported(n.Spawn)...)
 	return receipt, nil
 }
 
@@ -149,15 +150,16 @@ func (g *Gateway) nativeOriginator(a address.Address, now time.Time) address.Add
 	return native
 }
 
-func (g *Gateway) trackNotes(ctx context.Context, env *mail.Envelope, notes []mail.Note) {
+func received(env *mail.Envelope, notes []mail.Note) tracking.Event {
 	e := event(tracking.Received, env)
+	e.Time = time.Now()
 	e.Connector, e.Peer, e.Source = env.Source.Connector, env.Source.Peer, env.Source.Detail
 	e.Kind, e.About, e.Recipients = env.Kind, env.About, addresses(env.Recipients)
 	e.Notes = notes
-	g.track(ctx, e)
+	return e
 }
 
-func (g *Gateway) trackQueued(ctx context.Context, env *mail.Envelope, groups []group, items []queue.Item, ids []queue.ID, size int64) {
+func queued(env *mail.Envelope, groups []group, items []queue.Item, ids []queue.ID, size int64) (es []tracking.Event) {
 	for i, it := range items {
 		e := event(tracking.Queued, env)
 		e.Item, e.Connector, e.Dest, e.Size = ids[i].String(), it.Dest.Connector, it.Dest.String(), size
@@ -165,8 +167,9 @@ func (g *Gateway) trackQueued(ctx context.Context, env *mail.Envelope, groups []
 		if it.Next.After(it.Created) {
 			e.Text = "waits until " + it.Next.UTC().Format(time.RFC3339)
 		}
-		g.track(ctx, e)
+		es = append(es, e)
 	}
+	return es
 }
 
 // storeFailure classifies what the store says: its faults are ours, never permanent to a peer.

@@ -62,6 +62,9 @@ func (g *Gateway) attempt(ctx context.Context, j job) {
 	}
 	if len(here) > 0 {
 		s.deliver(ctx, here)
+		if j.tried != nil {
+			j.tried()
+		}
 	} else if j.probe {
 		g.links.aborted(l.Dest)
 	}
@@ -245,10 +248,7 @@ func (s *settling) settle(ctx context.Context) {
 	err := g.o.Store.Settle(ctx, s.lease, queue.Settlement{Keep: s.keep, Spawn: s.spawn})
 	switch {
 	case err == nil:
-		for _, e := range s.events {
-			g.track(ctx, e)
-		}
-		g.trackReports(ctx, s.spawn)
+		g.track(ctx, append(s.events, reported(s.spawn)...)...)
 		g.fetchParked(s.keep)
 	case errors.Is(err, queue.ErrLeaseLost):
 		e := event(tracking.Deferred, &it.Envelope)

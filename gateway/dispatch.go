@@ -22,10 +22,13 @@ type dispatcher struct {
 	suspended map[queue.Dest]bool
 }
 
-// job is one leased item. Probe is set when it finds out whether a link that was down is up again.
+// job is one leased item. Probe is set when it finds out whether a link that was down is up again. Tried, when set, is
+// called as soon as the connector is done with it: the next transfer to that destination need not wait until this one's
+// outcome is durable.
 type job struct {
 	lease queue.Lease
 	probe bool
+	tried func()
 }
 
 // Run delivers until ctx ends, then waits for the attempts under way, Options.Drain at most: what lasts longer is broken
@@ -52,12 +55,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	for range g.o.Workers {
 		wg.Go(func() {
 			for j := range d.jobs {
-				if ctx.Err() != nil {
-					g.giveBack(j)
-				} else {
-					g.attempt(work, j)
-				}
-				d.done(j)
+				d.work(work, j, ctx.Err() != nil)
 			}
 		})
 	}
@@ -162,7 +160,7 @@ func (d *dispatcher) pass(ctx context.Context) (next time.Time, more bool, err e
 			return next, false, err
 		}
 		for _, l := range ls {
-			d.start(job{l, false})
+			d.start(job{lease: l})
 		}
 		more = more || len(ls) > 0
 	}
@@ -190,7 +188,7 @@ func (d *dispatcher) probe(ctx context.Context, dest queue.Dest, now time.Time) 
 			return nil
 		}
 		if l := ls[0]; !l.Envelope.NotBefore.After(now) || !l.Next.After(now) {
-			d.start(job{l, true})
+			d.start(job{lease: l, probe: true})
 			return nil
 		}
 		after = ls[0].ID
@@ -243,7 +241,7 @@ func (d *dispatcher) drain(ctx context.Context, dest queue.Dest, at drain, now t
 	var back []queue.Lease
 	for _, l := range ls {
 		if waitsForLink(&l.Item, now) {
-			d.start(job{l, false})
+			d.start(job{lease: l})
 		} else {
 			back = append(back, l)
 		}
@@ -291,12 +289,32 @@ func (d *dispatcher) start(j job) {
 	d.jobs <- j
 }
 
-func (d *dispatcher) done(j job) {
-	d.mu.Lock()
-	d.n--
-	if d.busy[j.lease.Dest]--; d.busy[j.lease.Dest] == 0 {
-		delete(d.busy, j.lease.Dest)
+// work makes one attempt, or gives it back when the gateway is stopping. Its place in the destination's window is free again
+// when the transfer is over, its worker when the outcome is durable.
+func (d *dispatcher) work(ctx context.Context, j job, stopping bool) {
+	tried := false
+	j.tried = func() {
+		tried = true
+		d.mu.Lock()
+		if d.busy[j.lease.Dest]--; d.busy[j.lease.Dest] == 0 {
+			delete(d.busy, j.lease.Dest)
+		}
+		d.mu.Unlock()
+		d.g.wake()
 	}
+	if stopping {
+		d.g.giveBack(j)
+	} else {
+		d.g.attempt(ctx, j)
+	}
+	if !tried {
+		j.tried()
+	}
+	d.mu.Lock()
+	all := d.n == d.g.o.Workers
+	d.n--
 	d.mu.Unlock()
-	d.g.wake()
+	if all { // others waited for a worker
+		d.g.wake()
+	}
 }

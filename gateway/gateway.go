@@ -161,15 +161,19 @@ func (g *Gateway) newID(now time.Time) string {
 	return site + "-" + string(b[:])
 }
 
-// track appends to the tracking log. The log is evidence, not the message: when it can't be written the message goes
-// on and the fault is logged.
-func (g *Gateway) track(ctx context.Context, e tracking.Event) {
-	e.Site = g.o.Site.Name
-	if e.Time.IsZero() {
-		e.Time = time.Now()
+// track appends to the tracking log, one step's events at once: each call waits for the log's writer. The log is
+// evidence, not the message: when it can't be written the message goes on and the fault is logged.
+func (g *Gateway) track(ctx context.Context, es ...tracking.Event) {
+	for i := range es {
+		es[i].Site = g.o.Site.Name
+		if es[i].Time.IsZero() {
+			es[i].Time = time.Now()
+		}
 	}
-	if err := g.o.Tracking.Append(ctx, e); err != nil {
-		g.log.Error("tracking log not written", "id", e.ID, "event", e.Type, "err", err)
+	if err := g.o.Tracking.Append(ctx, es...); err != nil {
+		for _, e := range es {
+			g.log.Error("tracking log not written", "id", e.ID, "event", e.Type, "err", err)
+		}
 	}
 }
 

@@ -165,14 +165,15 @@ func (s *settling) addReports(ctx context.Context) error {
 	return nil
 }
 
-func (g *Gateway) trackReports(ctx context.Context, news []queue.New) {
+func reported(news []queue.New) (es []tracking.Event) {
 	for _, n := range news {
 		for _, it := range n.Items {
 			e := event(tracking.Report, &it.Envelope)
 			e.ID, e.About = it.Envelope.About, it.Envelope.ID
 			e.Connector, e.Dest, e.Recipients = it.Dest.Connector, it.Dest.String(), addresses(it.Envelope.Recipients)
 			e.Text = it.Envelope.Subject
-			g.track(ctx, e)
+			es = append(es, e)
 		}
 	}
+	return es
 }

@@ -156,7 +156,7 @@ func (g *Gateway) sweepSuspended(ctx context.Context, now time.Time) error {
 				} else if err != nil {
 					return err
 				}
-				g.attempt(ctx, job{l, false})
+				g.attempt(ctx, job{lease: l})
 			}
 			if next == "" {
 				break

@@ -36,7 +36,7 @@ func (b *bench) dropToDrop(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(drops)
+	defer b.remove(drops)
 	for _, po := range []string{"NET/PO1", "NET/PO2"} {
 		a, err := address.ParsePostOffice(po)
 		if err != nil {

@@ -171,6 +171,13 @@ func (b *bench) folder() (string, error) {
 	return d, os.Mkdir(d, 0o755)
 }
 
+// remove takes a folder away. What it can't remove goes with everything else at the end, or is told then.
+func (b *bench) remove(dir string) {
+	if err := os.RemoveAll(dir); err != nil {
+		b.say("%s stays: %v", dir, err)
+	}
+}
+
 // say reports progress; what it says may be absolute, since it goes nowhere but to the terminal.
 func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.log, format+"\n", args...) }
 

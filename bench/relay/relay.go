@@ -224,7 +224,7 @@ func (b *bench) countSyncs(ctx context.Context, k mta.Kind, m load.Mail) (perMes
 	if err != nil {
 		return 0, 0, err
 	}
-	defer os.RemoveAll(dir)
+	defer b.remove(dir)
 	trace := filepath.Join(dir, "trace")
 	a, err := k.Start(mta.Options{Dir: dir, Next: sink.Addr, Trace: trace})
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"backbone/bench/load"
@@ -189,7 +188,7 @@ func (b *bench) million(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer b.remove(dir)
 	o := mta.Options{Dir: dir, Next: sink.Addr, Dead: dead}
 	a, err := mta.GatewayWith(b.binary, o, "")
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -43,7 +44,14 @@ func (a *app) serveCommand() *cobra.Command {
 	}
 }
 
+// collectAt lets the heap triple before the collector runs: what a relay holds is a few megabytes that live for
+// milliseconds, and with Go's default a tenth of its CPU time goes into looking through them. GOGC, when set, wins.
+const collectAt = 200
+
 func (a *app) serve(ctx context.Context, cfg *config.Config) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+	}
 	var level slog.LevelVar
 	setLevel(&level, cfg.Log)
 	log := newLogAt(&level, cfg.Log, a.err)

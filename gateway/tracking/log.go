@@ -62,12 +62,13 @@ type Log struct {
 	lastErr                  atomic.Pointer[error]
 }
 
-// pending is an event on its way to the writer.
+// pending is events of one caller on their way to the writer.
 type pending struct {
-	lines [][]byte
-	names [][]string // by line
-	ids   []string
-	done  chan error // of capacity 1: the writer never waits
+	events int
+	lines  [][]byte
+	names  [][]string // by line
+	ids    []string
+	done   chan error // of capacity 1: the writer never waits
 }
 
 // Open prepares the folder dir and removes what Options say is too old or too much. It creates no file: the first Append
@@ -99,20 +100,25 @@ func Open(dir string, o Options) (*Log, error) {
 	return l, nil
 }
 
-// Append writes an event. It returns once the line is with the operating system, so that nothing that it answered nil
-// for is lost by kill -9: events of concurrent callers share one write. When the disk stalls it waits at most
-// Options.Patience, then returns ErrBehind, and the mail goes on. A ctx that is done keeps it only from waiting for room.
-func (l *Log) Append(ctx context.Context, e Event) error {
-	if e.Time.IsZero() {
-		e.Time = time.Now()
+// Append writes events, all of them or none. It returns once the lines are with the operating system, so that nothing that
+// it answered nil for is lost by kill -9: events of concurrent callers share one write. When the disk stalls it waits at
+// most Options.Patience, then returns ErrBehind, and the mail goes on. A ctx that is done keeps it only from waiting for room.
+func (l *Log) Append(ctx context.Context, es ...Event) error {
+	if len(es) == 0 {
+		return nil
 	}
-	p := &pending{done: make(chan error, 1)}
-	for _, part := range e.lines(l.o.Subjects) {
-		b, err := encode(&part)
-		if err != nil {
-			return err
+	p := &pending{events: len(es), done: make(chan error, 1)}
+	for _, e := range es {
+		if e.Time.IsZero() {
+			e.Time = time.Now()
 		}
-		p.lines, p.names, p.ids = append(p.lines, b), append(p.names, part.names()), append(p.ids, part.ID)
+		for _, part := range e.lines(l.o.Subjects) {
+			b, err := encode(&part)
+			if err != nil {
+				return err
+			}
+			p.lines, p.names, p.ids = append(p.lines, b), append(p.names, part.names()), append(p.ids, part.ID)
+		}
 	}
 	patience := time.NewTimer(l.o.Patience)
 	defer patience.Stop()
@@ -142,10 +148,10 @@ func (l *Log) offer(ctx context.Context, p *pending, patience *time.Timer) error
 	case l.in <- p:
 		return nil
 	case <-patience.C:
-		l.dropped.Add(1)
+		l.dropped.Add(int64(p.events))
 		return ErrBehind
 	case <-ctx.Done():
-		l.dropped.Add(1)
+		l.dropped.Add(int64(p.events))
 		return fmt.Errorf("%w: %w", ErrBehind, ctx.Err())
 	}
 }

@@ -84,9 +84,9 @@ func (w *writer) batch(ps []*pending) {
 	w.note(err)
 	for _, p := range ps {
 		if err == nil {
-			w.l.written.Add(1)
+			w.l.written.Add(int64(p.events))
 		} else {
-			w.l.failed.Add(1)
+			w.l.failed.Add(int64(p.events))
 		}
 		p.done <- err
 	}

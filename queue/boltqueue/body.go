@@ -97,11 +97,11 @@ func (s *Store) openBody(b *body, segment string) (io.ReadSeekCloser, error) {
 }
 
 func (s *Store) readSmall(b *body, segment string) (p []byte, err error) {
-	f, err := s.fs.Open(segment, false)
+	f, err := s.readers.open(s.fs, b.seg, segment)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	defer s.readers.close(f)
 	p = make([]byte, b.size)
 	if _, err := f.ReadAt(p, int64(b.off)); err != nil && (err != io.EOF || b.size > 0) {
 		return nil, fmt.Errorf("body %s: %w", queue.ID(b.id), err)

@@ -264,6 +264,7 @@ func (s *Store) retireDead() error {
 			if err := s.log.retire(n); err != nil {
 				return s.fail(err)
 			}
+			s.readers.forgetSegment(n)
 		case s.sparse(n):
 			waste += size - s.x.live[n]
 		}

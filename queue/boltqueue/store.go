@@ -145,6 +145,8 @@ type Store struct {
 	shardSync sync.Mutex
 	shardDone map[string]int64 // up to which ticket they are
 
+	readers readers
+
 	compacting sync.Mutex // held by the one Compact or Check that runs
 
 	kick   chan struct{} // to the syncing goroutine
@@ -244,6 +246,7 @@ func (s *Store) Close() error {
 	if s.log.cur != nil {
 		err = errors.Join(err, s.log.cur.Close())
 	}
+	s.readers.forget()
 	s.notify()
 	return errors.Join(err, s.x.tx.Rollback(), s.x.db.Close())
 }
