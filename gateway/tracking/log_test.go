@@ -386,3 +386,29 @@ func TestConcurrentAppendsAndReads(t *testing.T) {
 		t.Errorf("%d events, want 2400", n)
 	}
 }
+
+func TestEventsOfOneStepAreWrittenTogetherInTheirOrder(t *testing.T) {
+	l := open(t, Options{Subjects: true})
+	at := time.Now()
+	err := l.Append(context.Background(), Event{Time: at, Type: Received, ID: "A"}, Event{Time: at, Type: Queued, ID: "A"}, Event{Time: at, Type: Delivered, ID: "A"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Append(context.Background()); err != nil {
+		t.Errorf("no events: %v", err)
+	}
+	got, err := l.Trace(context.Background(), "A")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var types []Type
+	for _, e := range got {
+		types = append(types, e.Type)
+	}
+	if diff := cmp.Diff([]Type{Received, Queued, Delivered}, types); diff != "" {
+		t.Error(diff)
+	}
+	if n := l.Stats().Written; n != 3 {
+		t.Errorf("%d written, want 3", n)
+	}
+}
