@@ -266,7 +266,7 @@ func waitsForLink(it *queue.Item, now time.Time) bool {
 
 // slots is how many more transfers to dest may start now.
 func (d *dispatcher) slots(dest queue.Dest) int {
-	window := defaultParallel
+	window := DefaultParallel
 	if m, ok := d.g.members()[dest.Connector]; ok {
 		window = m.Parallel
 	}

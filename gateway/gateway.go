@@ -34,8 +34,8 @@ type Member struct {
 	claims []address.Space // in force instead of the connector's own; nil until Apply
 }
 
-// defaultParallel is how many transfers go to one destination at once where the configuration does not say.
-const defaultParallel = 10
+// DefaultParallel is how many transfers go to one destination at once where the configuration does not say.
+const DefaultParallel = 10
 
 // Options are what a gateway is made of. All fields but Drain, Log and Rand must be set.
 type Options struct {
@@ -97,7 +97,7 @@ func New(o Options) (*Gateway, error) {
 			return nil, fmt.Errorf("gateway: two connectors are named %q", name)
 		}
 		if m.Parallel <= 0 {
-			m.Parallel = defaultParallel
+			m.Parallel = DefaultParallel
 		}
 		members[name] = m
 	}

@@ -55,7 +55,7 @@ func (g *Gateway) Apply(s Settings, links []connectors.Common) error {
 		m.claims = append(own, spaces...)
 		m.Common.Spaces, m.Schedule = c.Spaces, c.Schedule
 		if m.Parallel = c.Parallel; m.Parallel <= 0 {
-			m.Parallel = defaultParallel
+			m.Parallel = DefaultParallel
 		}
 		members[c.Name] = m
 	}

@@ -261,8 +261,11 @@ func (f *Flow) Connectors() map[string]ConnectorFlow {
 // History is the last n minutes in steps of so many minutes, oldest first, the present one last. Steps before the
 // daemon's start are left out.
 func (f *Flow) History(now time.Time, n, step int) []Minute {
+	st := f.stats()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	m := f.minute(now)
+	m.Waiting, m.Held = st.Ready+st.Leased, st.Held
 	var out []Minute
 	end := now.Truncate(time.Minute)
 	for from := end.Add(-time.Duration(n-1) * time.Minute); !from.After(end); from = from.Add(time.Duration(step) * time.Minute) {

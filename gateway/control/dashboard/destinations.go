@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"backbone/gateway"
 	"backbone/gateway/control"
 	"backbone/gateway/mail"
 	"backbone/queue"
@@ -61,7 +62,9 @@ func (d *Dashboard) connectorRows(v *visit, only string) ([]connectorRow, error)
 		row := connectorRow{ConnectorStatus: c}
 		for _, m := range d.s.Members {
 			if m.Connector.Name() == c.Name {
-				row.Parallel = m.Parallel
+				if row.Parallel = m.Parallel; row.Parallel <= 0 {
+					row.Parallel = gateway.DefaultParallel
+				}
 			}
 		}
 		for _, ds := range dests {

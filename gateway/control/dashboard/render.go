@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"backbone/gateway/address"
+	"backbone/gateway/routing"
 	"backbone/gateway/tracking"
 )
 
@@ -29,7 +30,9 @@ var functions = template.FuncMap{
 	"until":    func(t time.Time) string { return span(time.Until(t)) },
 	"past":     func(t time.Time) bool { return !t.After(time.Now()) },
 	"span":     span,
-	"ms":       func(d time.Duration) string { return d.Round(time.Millisecond).String() },
+	"ms":       ms,
+	"linkword": linkWord,
+	"peer":     peer,
 	"stamp":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
 	"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
 	"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
@@ -91,6 +94,36 @@ func span(d time.Duration) string {
 		}
 		return fmt.Sprintf("%d d", s/86400)
 	}
+}
+
+// linkWord is a link's state as the badges name it.
+func linkWord(l routing.LinkState) string {
+	switch l.State {
+	case "", routing.Up:
+		return "up"
+	case routing.OpenRetry:
+		return "down"
+	}
+	return string(l.State)
+}
+
+// ms is a short length of time.
+func ms(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return span(d)
+}
+
+// peer is the peer's words, unless the text beside them has them already.
+func peer(words, text string) string {
+	if strings.Contains(text, words) {
+		return ""
+	}
+	return words
 }
 
 // num groups thousands.

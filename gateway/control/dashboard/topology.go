@@ -48,6 +48,13 @@ func (n node) Line1() int { return n.Y + 20 }
 func (n node) Line2() int { return n.Y + 36 }
 func (n node) Right() int { return n.X + n.W - 16 }
 
+// Text1 and Text2 are title and sub, cut to the box.
+func (n node) Text1() string { return n.cut(n.Title, 7.9) }
+func (n node) Text2() string { return n.cut(n.Sub, 6.4) }
+
+// Tag is the label's left edge.
+func (e edge) Tag() int { return e.LX - e.LW/2 }
+
 // edge is a line between boxes. Label stands on it: a cost or a flow.
 type edge struct {
 	Path, State, Label string
@@ -68,9 +75,20 @@ func curve(x1, y1, x2, y2 int) string {
 
 func newEdge(x1, y1, x2, y2 int, state, text string, share float64) edge {
 	e := edge{Path: curve(x1, y1, x2, y2), State: state, Label: text}
-	e.LX, e.LY = x1+int(share*float64(x2-x1)), y1+int(share*float64(y2-y1))
-	e.LW = 7*len([]rune(text)) + 12
+	// The point of the curve at share: a Bézier's, whose inner points lie halfway across.
+	a, b := share, 1-share
+	mid := float64(x1+x2) / 2
+	e.LX = int(b*b*b*float64(x1) + 3*a*b*mid + a*a*a*float64(x2))
+	e.LY = y1 + int((3*a*a-2*a*a*a)*float64(y2-y1))
+	e.LW = labelWidth(text)
 	return e
+}
+
+func labelWidth(text string) int { return 7*len([]rune(text)) + 14 }
+
+// cut shortens a text to what fits a box.
+func (n node) cut(s string, perChar float64) string {
+	return short(max(4, int(float64(n.W-40)/perChar)), s)
 }
 
 type mapView struct {
@@ -220,7 +238,7 @@ func layMap(site string, rows []connectorRow, spaces []spaceLink) siteMap {
 		i, ok := connAt[s.Connector]
 		j, drawn := endAt[s.Space.String()]
 		if ok && drawn {
-			m.Edges = append(m.Edges, newEdge(connX+connWidth, conns[i].Mid(), spaceX, ends[j].Mid(), conns[i].State, fmt.Sprint(s.Space.Cost), 0.25))
+			m.Edges = append(m.Edges, newEdge(connX+connWidth, conns[i].Mid(), spaceX, ends[j].Mid(), conns[i].State, fmt.Sprint(s.Space.Cost), 0.62))
 		}
 	}
 	flows(m.Edges[:len(pos)], rows, pos, true)
@@ -242,7 +260,7 @@ func flows(edges []edge, rows []connectorRow, to []node, po bool) {
 		}
 		if n > 0 {
 			edges[i].Label, edges[i].Busy = num(n), true
-			edges[i].LW = 7*len(edges[i].Label) + 12
+			edges[i].LW = labelWidth(edges[i].Label)
 		}
 	}
 }

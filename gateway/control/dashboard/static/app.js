@@ -74,19 +74,24 @@ const draw = async () => {
   const h = await answer.json();
   box.hidden = false;
   plots.splice(0).forEach((p) => p.destroy());
-  const line = (label, colour, fill) => ({ label, stroke: css(colour), width: 1.75, fill: fill ? css(colour) + "22" : undefined, points: { show: (h.At || []).length < 3 }, value: (_, v) => v == null ? "–" : +v.toPrecision(3) });
+  const line = (label, colour, fill) => ({ label, stroke: css(colour), width: 1.75, fill: fill ? css(colour) + "22" : undefined, points: { show: (h.At || []).length < 4 }, value: (_, v) => v == null ? "–" : +v.toPrecision(3) });
   const charts = {
     flow: [[h.Received, h.Delivered, h.Deferred, h.Failed], [line("received", "--series1", true), line("delivered", "--series2"), line("deferrals", "--series3"), line("failed", "--series4")]],
     latency: [[h.P50, h.P95], [line("median", "--series1", true), line("95 %", "--series3")]],
     queue: [[h.Waiting, h.Held], [line("waiting", "--series1", true), line("held", "--series3")]],
   };
+  const at = h.At || [];
+  const end = at.length ? at[at.length - 1] : Date.now() / 1e3;
+  const begin = Math.min(at.length ? at[0] : end, end - 600);
+  const whole = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6];
+  const time = { space: 60, values: (_, ts) => ts.map((t) => new Date(t * 1e3).toISOString().slice(11, 16)), incrs: [60, 300, 600, 900, 1800, 3600, 10800, 21600] };
   const axis = { stroke: css("--muted"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 }, font: "11px system-ui, sans-serif" };
   for (const el of box.querySelectorAll("[data-chart]")) {
     const [data, series] = charts[el.dataset.chart];
     plots.push(new uPlot({
       width: el.clientWidth, height: 200, tzDate: (ts) => uPlot.tzDate(new Date(ts * 1e3), "Etc/UTC"), cursor: { points: { size: 6 } },
-      scales: { y: { range: (_, lo, hi) => [0, hi > 0 ? hi * 1.1 : 1] } }, series: [{}, ...series], axes: [axis, { ...axis, size: 44 }], legend: { live: true },
-    }, [h.At || [], ...data.map((d) => d || [])], el));
+      scales: { x: { range: () => [begin, end] }, y: { range: (_, lo, hi) => [0, hi > 0 ? hi * 1.1 : 1] } }, series: [{}, ...series], axes: [{ ...axis, ...time }, { ...axis, size: 44, ...(el.dataset.chart === "queue" ? { incrs: whole } : {}) }], legend: { live: true },
+    }, [at, ...data.map((d) => d || [])], el));
   }
 };
 addEventListener("load", draw);
