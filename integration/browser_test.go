@@ -60,7 +60,7 @@ type tab struct {
 func (c *chromium) tab(t *testing.T, base string) *tab {
 	t.Helper()
 	ctx, stop := chromedp.NewContext(c.ctx)
-	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	b := &tab{t: t, ctx: ctx, base: base}
 	b.run(func(ctx context.Context, tg *chromedp.Target) (chromedp.Void, error) {
 		_, err := cdp.Call(ctx, tg, log.Enable, cdp.Empty{})
@@ -129,12 +129,15 @@ func (b *tab) press(selector string) {
 
 func (b *tab) fill(selector, text string) {
 	b.t.Helper()
-	b.run(chromedp.SetValue(chromedp.CSS(selector), ""), chromedp.SendKeys(chromedp.CSS(selector), text))
+	b.run(chromedp.WaitVisible(chromedp.CSS(selector)))
+	eval[bool](b, fmt.Sprintf(`document.querySelector(%q).value = "", true`, selector))
+	b.run(chromedp.SendKeys(chromedp.CSS(selector), text))
 }
 
 func (b *tab) choose(selector, value string) {
 	b.t.Helper()
-	b.run(chromedp.SetValue(chromedp.CSS(selector), value))
+	b.run(chromedp.WaitVisible(chromedp.CSS(selector)))
+	eval[bool](b, fmt.Sprintf(`{ const e = document.querySelector(%q); e.value = %q; e.dispatchEvent(new Event("change", {bubbles: true})); e.value === %[2]q }`, selector, value))
 }
 
 // shows waits until the page has all the texts.
@@ -219,11 +222,11 @@ type violation struct {
 	}
 }
 
-// accessible runs axe-core and fails on serious and critical violations.
-func (b *tab) accessible(axe, what string) {
+// accessible runs axe-core, with the given rules only when there are any, and fails on serious and critical violations.
+func (b *tab) accessible(axe, rules, what string) {
 	b.t.Helper()
 	eval[bool](b, axe+"; true")
-	found := eval[[]violation](b, `axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => ({ID: v.id, Impact: v.impact, Help: v.help, Nodes: v.nodes.slice(0, 3).map(n => ({HTML: n.html.slice(0, 200), FailureSummary: n.failureSummary}))})))`)
+	found := eval[[]violation](b, `axe.run(document, {resultTypes: ["violations"]`+rules+`}).then(r => r.violations.map(v => ({ID: v.id, Impact: v.impact, Help: v.help, Nodes: v.nodes.slice(0, 3).map(n => ({HTML: n.html.slice(0, 200), FailureSummary: n.failureSummary}))})))`)
 	for _, v := range found {
 		if v.Impact == "serious" || v.Impact == "critical" {
 			b.t.Errorf("%s: axe %s (%s): %s", what, v.ID, v.Impact, v.Help)

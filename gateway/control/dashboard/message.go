@@ -77,7 +77,7 @@ func (d *Dashboard) messagePage(v *visit) error {
 			view.Head.Recipients = append(view.Head.Recipients, r.Address.String())
 		}
 	}
-	view.Verdict = verdict(events, view.Items)
+	view.Verdict = verdict(view.Head.ID, events, view.Items)
 	title := view.Head.Subject
 	if title == "" {
 		title = "Message " + view.Head.ID
@@ -141,8 +141,8 @@ func timeline(events []tracking.Event) []timelineEvent {
 	return out
 }
 
-// verdict says in a sentence how the message stands.
-func verdict(events []tracking.Event, items []queue.Item) string {
+// verdict says in a sentence how the message stands; what became of reports about it does not count.
+func verdict(id string, events []tracking.Event, items []queue.Item) string {
 	for _, it := range items {
 		switch it.State {
 		case queue.Held:
@@ -162,7 +162,9 @@ func verdict(events []tracking.Event, items []queue.Item) string {
 	}
 	count := map[tracking.Type]int{}
 	for _, e := range events {
-		count[e.Type] += max(1, len(e.Recipients))
+		if e.ID == id {
+			count[e.Type] += max(1, len(e.Recipients))
+		}
 	}
 	switch {
 	case count[tracking.Failed] > 0 && count[tracking.Delivered]+count[tracking.Relayed] > 0:

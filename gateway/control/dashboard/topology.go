@@ -35,10 +35,10 @@ type siteMap struct {
 
 // node is a box: Kind is po, site, connector or space, State up, down, partly, suspended or idle.
 type node struct {
-	X, Y, W, H     int
-	Kind, State    string
-	Title, Sub     string
-	Href, Describe string
+	X, Y, W, H  int
+	Kind, State string
+	Title, Sub  string
+	Href        string
 }
 
 // Mid and the text lines, for the template.
@@ -190,7 +190,7 @@ func layMap(site string, rows []connectorRow, spaces []spaceLink) siteMap {
 		connAt[c.Name] = len(conns)
 		conns = append(conns, node{
 			X: connX, W: connWidth, H: boxHeight, Kind: "connector", State: stateClass(c.State), Title: c.Name, Sub: connectorSub(c),
-			Href: "/destinations?" + string(query("connector", c.Name)), Describe: fmt.Sprintf("Connector %s, %s: %s", c.Name, c.Type, connectorSub(c)),
+			Href: "/destinations?" + string(query("connector", c.Name)),
 		})
 	}
 	var ends []node
@@ -209,10 +209,10 @@ func layMap(site string, rows []connectorRow, spaces []spaceLink) siteMap {
 			continue
 		}
 		endAt[name] = len(ends)
-		ends = append(ends, node{X: spaceX, W: spaceWide, H: boxHeight, Kind: "space", State: "plain", Title: name, Sub: spaceSub(s.Space), Href: "/routes", Describe: "Address space " + name})
+		ends = append(ends, node{X: spaceX, W: spaceWide, H: boxHeight, Kind: "space", State: "plain", Title: name, Sub: spaceSub(s.Space), Href: "/routes"})
 	}
 	if more > 0 {
-		ends = append(ends, node{X: spaceX, W: spaceWide, H: boxHeight, Kind: "space", State: "plain", Title: fmt.Sprintf("and %d more", more), Sub: "see the routing table", Href: "/routes", Describe: "More address spaces"})
+		ends = append(ends, node{X: spaceX, W: spaceWide, H: boxHeight, Kind: "space", State: "plain", Title: fmt.Sprintf("and %d more", more), Sub: "see the routing table", Href: "/routes"})
 	}
 	m := siteMap{Width: mapWidth, Heads: []label{{poX, "Post offices"}, {siteX, "This site"}, {connX, "Connectors"}, {spaceX, "Lead to"}}}
 	tall := max(len(pos), len(conns), len(ends), 1)
@@ -223,7 +223,7 @@ func layMap(site string, rows []connectorRow, spaces []spaceLink) siteMap {
 			ns[i].Y = top + i*rowHeight
 		}
 	}
-	hub := []node{{X: siteX, W: siteWidth, H: boxHeight + 12, Kind: "site", State: "up", Title: site, Sub: "queue", Href: "/queue", Describe: "Site " + site + ": its queue"}}
+	hub := []node{{X: siteX, W: siteWidth, H: boxHeight + 12, Kind: "site", State: "up", Title: site, Sub: "queue", Href: "/queue"}}
 	column(pos)
 	column(conns)
 	column(ends)
@@ -282,7 +282,6 @@ func postOffices(c connectorRow) (out []node) {
 		if c.State == "suspended" {
 			n.State, n.Sub = "suspended", "suspended"
 		}
-		n.Describe = "Post office " + name + ": " + n.Sub
 		out = append(out, n)
 	}
 	for _, s := range c.Spaces {
