@@ -135,10 +135,8 @@ func callTo(t testing.TB, addr string, set func(caller, answerer *Config)) *site
 }
 
 func TestConformance(t *testing.T) {
-	t.Parallel()
 	for _, over := range []string{"loopback", "normal", "x410", "1984"} {
 		t.Run(over, func(t *testing.T) {
-			t.Parallel()
 			set := func(caller, answerer *Config) {
 				for _, c := range []*Config{caller, answerer} {
 					if over != "loopback" {

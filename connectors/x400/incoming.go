@@ -40,11 +40,16 @@ type arrival struct {
 }
 
 func (a *arrivals) sink(ctx context.Context) (rtse.Sink, error) {
-	limit := a.peer.cfg.MaxSize
-	if limit > 0 {
-		limit += limit/2 + 1<<20 // what the encoding adds; the content itself is measured by the gateway
+	return &arrival{a, newSpool(a.peer.dir, transferLimit(a.peer.cfg.MaxSize)), ctx}, nil
+}
+
+// transferLimit is what a transfer may have for a content of size octets: the encoding adds something, and the content itself
+// is measured by the gateway. Zero has no limit.
+func transferLimit(size int64) int64 {
+	if size <= 0 {
+		return 0
 	}
-	return &arrival{a, newSpool(a.peer.dir, limit), ctx}, nil
+	return size + size/2 + 1<<20
 }
 
 // Discard forgets the transfer.

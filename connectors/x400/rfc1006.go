@@ -244,6 +244,9 @@ func (a *p1Association) abort() {
 // maxConnect bounds what a caller may say before it has bound: X.225 has at most 10240 octets of user data in a connect.
 const maxConnect = 16 << 10
 
+// maxSegment is the longest segment that is taken when no limit is set on messages: a file of a mapping, not memory.
+const maxSegment = 1 << 30
+
 // answer serves a caller.
 func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
 	defer conn.Close() // over either way
@@ -274,7 +277,12 @@ func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
 	if err != nil || a == nil {
 		return err
 	}
-	transport.MaxTSDU = cotp.DefaultMaxTSDU
+	transport.MaxTSDU = maxSegment
+	if limit := transferLimit(p.cfg.MaxSize); limit > 0 { // a transfer somewhat beyond its limit gets an answer
+		transport.MaxTSDU = int(min(4*limit, maxSegment))
+	}
+	transport.Spill = func() (cotp.Spill, error) { return tsdu{newSpool(p.dir, 0)}, nil }
+	defer transport.Drop() //nolint:errcheck // unnamed, and the association is over
 	d.bound()
 	c.bound()
 	in := &arrivals{peer: p, gw: d.gw, from: conn.RemoteAddr().String(), mode: a.Mode()}

@@ -153,3 +153,9 @@ func (j *joined) Seek(offset int64, whence int) (int64, error) {
 	}
 	return offset, nil
 }
+
+// tsdu is a spool as the transport keeps a long TSDU in it, of a transfer without checkpoints.
+type tsdu struct{ *spool }
+
+func (t tsdu) Bytes() ([]byte, error) { return t.bytes() }
+func (t tsdu) Close() error           { return t.close() }

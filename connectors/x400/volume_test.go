@@ -68,9 +68,15 @@ func TestMemoryDoesNotGrowWithTheMessage(t *testing.T) {
 		"a file": {head: head + "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nsee there\r\n" +
 			"--b\r\nContent-Type: application/octet-stream; name=A.BIN\r\nContent-Disposition: attachment; filename=A.BIN\r\nContent-Transfer-Encoding: base64\r\n\r\n",
 			line: base64, lines: size / int64(len(base64)), tail: "--b--\r\n"},
+		"a file without checkpoints": {head: head + "Content-Type: application/octet-stream; name=A.BIN\r\nContent-Transfer-Encoding: base64\r\n\r\n", line: base64, lines: size / int64(len(base64))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, b := pair(t, func(caller, answerer *Config) { caller.Transport, answerer.Transport = "rfc1006", "rfc1006" })
+			a, b := pair(t, func(caller, answerer *Config) {
+				caller.Transport, answerer.Transport = "rfc1006", "rfc1006"
+				if name == "a file without checkpoints" {
+					caller.CheckpointSize = 0
+				}
+			})
 			b.gw.DiscardContent()
 			c := a.opened.Connectors[0]
 			if got := c.Deliver(context.Background(), message("WARM", 1<<20))[0]; got.State != mail.Delivered {

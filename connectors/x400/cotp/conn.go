@@ -1,6 +1,7 @@
 package cotp
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -41,9 +42,23 @@ type Conn struct {
 	dst, src uint16
 	size     int // of a TPDU, header included
 	tsdu     []byte
-	// MaxTSDU bounds what ReadTSDU puts together; it may be set before the first.
+	// MaxTSDU bounds what ReadTSDU puts together; it may be set before each.
 	MaxTSDU int
+	// Spill, when it is set, opens a place for a TSDU of more than spillAt octets, which then is not held in memory.
+	Spill   func() (Spill, error)
+	spilled Spill
 }
+
+// Spill takes a long TSDU and gives it back in one piece: a file that is mapped.
+type Spill interface {
+	io.Writer
+	// Bytes are what was written, until Close.
+	Bytes() ([]byte, error)
+	Close() error
+}
+
+// spillAt is the longest TSDU that is held in memory when there is another place for it.
+const spillAt = 256 << 10
 
 func newConn(p Packets, dst, src uint16, size int) *Conn {
 	return &Conn{p: p, dst: dst, src: src, size: size, MaxTSDU: DefaultMaxTSDU}
@@ -133,6 +148,10 @@ func (c *Call) Refuse(r Reason) error {
 // said so.
 func (c *Conn) ReadTSDU() ([]byte, error) {
 	c.tsdu = c.tsdu[:0]
+	if err := c.Drop(); err != nil {
+		return nil, err
+	}
+	total := 0
 	for first := true; ; first = false {
 		b, err := c.p.ReadPacket()
 		if err != nil {
@@ -155,14 +174,54 @@ func (c *Conn) ReadTSDU() ([]byte, error) {
 		if first && t.EOT {
 			return t.Data, nil
 		}
-		if len(c.tsdu)+len(t.Data) > c.MaxTSDU {
+		if total += len(t.Data); total > c.MaxTSDU {
 			return nil, fmt.Errorf("cotp: a TSDU of more than %d octets", c.MaxTSDU)
 		}
-		c.tsdu = append(c.tsdu, t.Data...)
-		if t.EOT {
+		if err := c.gather(t.Data); err != nil {
+			return nil, err
+		}
+		if !t.EOT {
+			continue
+		}
+		if c.spilled == nil {
 			return c.tsdu, nil
 		}
+		if b, err = c.spilled.Bytes(); err != nil {
+			return nil, fmt.Errorf("cotp: a long TSDU: %w", err)
+		}
+		return b, nil
 	}
+}
+
+// gather adds to the TSDU under way: in memory, or beyond spillAt where Spill says.
+func (c *Conn) gather(b []byte) error {
+	if c.spilled == nil && (c.Spill == nil || len(c.tsdu)+len(b) <= spillAt) {
+		c.tsdu = append(c.tsdu, b...)
+		return nil
+	}
+	if c.spilled == nil {
+		var err error
+		if c.spilled, err = c.Spill(); err != nil {
+			return fmt.Errorf("cotp: a long TSDU: %w", err)
+		}
+		if _, err := c.spilled.Write(c.tsdu); err != nil {
+			return fmt.Errorf("cotp: a long TSDU: %w", err)
+		}
+		c.tsdu = c.tsdu[:0]
+	}
+	if _, err := c.spilled.Write(b); err != nil {
+		return fmt.Errorf("cotp: a long TSDU: %w", err)
+	}
+	return nil
+}
+
+// Drop forgets a TSDU that was spilled. Whoever set Spill calls it when the connection is over.
+func (c *Conn) Drop() error {
+	s := c.spilled
+	if c.spilled = nil; s == nil {
+		return nil
+	}
+	return s.Close()
 }
 
 // WriteTSDU sends parts as one TSDU, in as many TPDUs as it needs.
@@ -190,6 +249,30 @@ func (c *Conn) WriteTSDU(parts ...[]byte) error {
 			return err
 		}
 		if whole = whole[n:]; len(whole) == 0 {
+			return nil
+		}
+	}
+}
+
+// WriteFrom sends head and the n octets that r gives as one TSDU, without holding it.
+func (c *Conn) WriteFrom(head []byte, r io.Reader, n int64) error {
+	const header = 3
+	buf := make([]byte, max(c.size, minSize)-header)
+	data, left := io.MultiReader(bytes.NewReader(head), r), int64(len(head))+n
+	for {
+		part := buf[:min(left, int64(len(buf)))]
+		if _, err := io.ReadFull(data, part); err != nil {
+			return fmt.Errorf("cotp: what was to be sent ends early: %w", err)
+		}
+		left -= int64(len(part))
+		eot := byte(0)
+		if left == 0 {
+			eot = 0x80
+		}
+		if err := c.p.WritePacket([]byte{2, byte(DT), eot}, part); err != nil {
+			return err
+		}
+		if left == 0 {
 			return nil
 		}
 	}

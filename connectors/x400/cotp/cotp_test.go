@@ -150,6 +150,52 @@ func TestATSDUSurvivesAnySize(t *testing.T) {
 	})
 }
 
+// place is a Spill in memory.
+type place struct {
+	bytes.Buffer
+	closed bool
+}
+
+func (p *place) Bytes() ([]byte, error) { return p.Buffer.Bytes(), nil }
+func (p *place) Close() error           { p.closed = true; return nil }
+
+func TestALongTSDUIsNeitherHeldHereNorThere(t *testing.T) {
+	whole := bytes.Repeat([]byte("0123456789"), 100_000)
+	for _, tt := range []struct {
+		name string
+		n    int
+		want bool // spilled
+	}{{"a short one", 1000, false}, {"one that just fits", spillAt, false}, {"a longer one", spillAt + 1, true}, {"a long one", len(whole), true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &packets{}
+			if err := newConn(p, 1, 2, 8192).WriteFrom(whole[:3], bytes.NewReader(whole[3:]), int64(tt.n-3)); err != nil {
+				t.Fatal(err)
+			}
+			var at *place
+			c := newConn(&packets{in: append(p.out, []byte{2, 0xf0, 0x80, 'x'})}, 1, 2, 8192)
+			c.Spill = func() (Spill, error) { at = &place{}; return at, nil }
+			got, err := c.ReadTSDU()
+			if err != nil || !bytes.Equal(got, whole[:tt.n]) {
+				t.Errorf("got %d octets, %v, want %d", len(got), err, tt.n)
+			}
+			if (at != nil) != tt.want || at != nil && (at.closed || cap(c.tsdu) > 2*spillAt) {
+				t.Errorf("spilled: %v, %d octets held", at != nil, cap(c.tsdu))
+			}
+			if got, err := c.ReadTSDU(); err != nil || string(got) != "x" || at != nil && !at.closed {
+				t.Errorf("after it came %q, %v", got, err)
+			}
+		})
+	}
+	if err := newConn(&packets{}, 1, 2, 128).WriteFrom(nil, strings.NewReader("abc"), 4); err == nil {
+		t.Error("four octets of three were sent")
+	}
+	c := newConn(&packets{in: [][]byte{append([]byte{2, 0xf0, 0}, whole[:spillAt]...), []byte{2, 0xf0, 0x80, 1}}}, 1, 2, 8192)
+	c.Spill = func() (Spill, error) { return nil, errors.New("disk full") }
+	if _, err := c.ReadTSDU(); err == nil || !strings.Contains(err.Error(), "disk full") {
+		t.Error(err)
+	}
+}
+
 func TestATSDUWithoutEndIsBounded(t *testing.T) {
 	p := &packets{}
 	for range 10 {

@@ -1,6 +1,10 @@
 package presentation
 
-import "backbone/connectors/x400/ber"
+import (
+	"bytes"
+
+	"backbone/connectors/x400/ber"
+)
 
 // ParseUserData reads what a data, release or token SPDU carries in normal mode. Values point into b.
 func ParseUserData(b []byte) ([]PDV, error) {
@@ -57,6 +61,26 @@ func AppendUserData(pdvs ...PDV) ([]byte, error) {
 	var w ber.Writer
 	appendUserData(&w, pdvs)
 	return w.Bytes()
+}
+
+// LongHeader is what goes before the n octets of one OCTET STRING in context, in fully-encoded form: they follow it, and nothing
+// follows them.
+func LongHeader(context int64, n int64) ([]byte, error) {
+	var id ber.Writer
+	id.Int(ber.Integer, context)
+	head, err := id.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	b := ber.AppendHeader(nil, ber.OctetString, false, int(n))
+	for _, wrap := range []struct {
+		tag    ber.Tag
+		before []byte
+	}{{ber.Context(0), nil}, {ber.Sequence, head}, {ber.Application(1), nil}} {
+		b = append(bytes.Clone(wrap.before), b...)
+		b = append(ber.AppendHeader(nil, wrap.tag, true, len(b)+int(n)), b...)
+	}
+	return b, nil
 }
 
 func appendUserData(w *ber.Writer, pdvs []PDV) {

@@ -146,57 +146,64 @@ func (a *Association) segment(s *session.SPDU) error {
 	if a.in == nil {
 		return fmt.Errorf("rtse: %s after the end of its activity", s)
 	}
-	octets := s.UserData
-	if a.mode == Normal {
-		var err error
-		if octets, err = a.unpack(s.UserData); err != nil {
-			return err
-		}
+	if a.mode != Normal {
+		return a.in.take(a, s.UserData)
 	}
-	a.in.size += int64(len(octets))
-	if a.in.failed != nil {
+	return a.unpack(s.UserData, func(b []byte) error { return a.in.take(a, b) })
+}
+
+// take gives octets to the sink; when that fails, the sender is told once.
+func (in *incoming) take(a *Association, b []byte) error {
+	in.size += int64(len(b))
+	if in.failed != nil {
 		return nil // until the sender has heard
 	}
-	if _, err := a.in.sink.Write(octets); err != nil {
-		a.in.failed = err
+	if _, err := in.sink.Write(b); err != nil {
+		in.failed = err
 		return a.exception(ReceiverJeopardized)
 	}
 	return nil
 }
 
 // unpack finds the segment in a DT of normal mode: an RTTR, which is an OCTET STRING in the context of RTSE, as one
-// value or more, possibly in pieces.
-func (a *Association) unpack(data []byte) ([]byte, error) {
+// value or more, possibly in pieces, which are given to take one by one.
+func (a *Association) unpack(data []byte, take func([]byte) error) error {
 	pdvs, err := presentation.ParseUserData(data)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var out []byte
 	for _, p := range pdvs {
 		if p.Context != a.contexts.rtse {
-			return nil, fmt.Errorf("rtse: data in presentation context %d, which is not that of RTSE (%d)", p.Context, a.contexts.rtse)
+			return fmt.Errorf("rtse: data in presentation context %d, which is not that of RTSE (%d)", p.Context, a.contexts.rtse)
 		}
-		octets := p.Octets
-		if p.Single != nil {
-			limits := ber.DefaultLimits
-			limits.Joined = session.DefaultMaxSSDU
-			d := ber.NewDecoder(p.Single, limits)
-			root := d.Root()
-			if !root.Is(ber.OctetString) {
-				root.Failf("no RTTR")
+		if p.Single == nil {
+			if err := take(p.Octets); err != nil {
+				return err
 			}
-			octets = root.Octets()
-			if d.Err() != nil {
-				return nil, fmt.Errorf("rtse: RTTR: %w", d.Err())
-			}
+			continue
 		}
-		if len(pdvs) == 1 {
-			return octets, nil
+		d := ber.NewDecoder(p.Single, ber.DefaultLimits)
+		root := d.Root()
+		if !root.Is(ber.OctetString) {
+			root.Failf("no RTTR")
 		}
-		out = append(out, octets...)
+		if d.Err() == nil {
+			err = root.WriteOctets(pieces(take))
+		}
+		if d.Err() != nil {
+			return fmt.Errorf("rtse: RTTR: %w", d.Err())
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return out, nil
+	return nil
 }
+
+// pieces is an io.Writer that is a function.
+type pieces func([]byte) error
+
+func (f pieces) Write(b []byte) (int, error) { return len(b), f(b) }
 
 // end takes responsibility, or says that it does not.
 func (a *Association) end(s *session.SPDU) (Event, error) {

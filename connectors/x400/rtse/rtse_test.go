@@ -82,6 +82,14 @@ func (s *side) WriteTSDU(parts ...[]byte) error {
 	return nil
 }
 
+func (s *side) WriteFrom(head []byte, r io.Reader, n int64) error {
+	b, err := io.ReadAll(io.LimitReader(r, n))
+	if err != nil {
+		return err
+	}
+	return s.WriteTSDU(head, b)
+}
+
 // memory is a Sink.
 type memory struct {
 	bytes.Buffer

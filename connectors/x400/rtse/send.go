@@ -99,19 +99,13 @@ func (a *Association) external(size int64) []byte {
 	return append(append(out, b...), single...)
 }
 
-// noCheckpoints is the largest segment when there are no checkpoints: then all goes into one (X.228 7.2.2).
-const noCheckpoints = 1 << 30
-
 // segments sends what follows the last confirmed checkpoint, the end, and waits for the peer to take it.
 func (a *Association) segments(t *Transfer) error {
 	total := int64(len(t.prefix)) + t.Size
 	at := int64(t.confirmed) * int64(t.size)
 	size := int64(t.size)
-	if size == 0 {
-		size = noCheckpoints
-	}
-	if total > noCheckpoints && t.size == 0 {
-		return fmt.Errorf("rtse: %d octets can't go in one segment, and the peer wants no checkpoints", total)
+	if t.size == 0 {
+		return a.whole(t, total)
 	}
 	serial := t.confirmed
 	buf := make([]byte, min(size, total))
@@ -145,6 +139,34 @@ func (a *Association) segments(t *Transfer) error {
 		return err
 	}
 	return a.confirmation(t, serial, true)
+}
+
+// whole sends all in one segment, since there are no checkpoints (X.228 7.2.2), as it is read.
+func (a *Association) whole(t *Transfer, total int64) error {
+	var head []byte
+	if a.mode == Normal {
+		var err error
+		if head, err = presentation.LongHeader(a.contexts.rtse, total); err != nil {
+			return err
+		}
+	}
+	if t.Size > 0 {
+		if _, err := t.Content.Seek(0, io.SeekStart); err != nil {
+			return fmt.Errorf("rtse: reading the transfer: %w", err)
+		}
+	}
+	s := &session.SPDU{Type: session.DT, UserData: append(head, t.prefix...)}
+	if t.Size > 0 {
+		s.More, s.MoreLen = t.Content, t.Size
+	}
+	if err := a.s.Send(s); err != nil {
+		return err
+	}
+	t.ended = true
+	if err := a.s.Send(&session.SPDU{Type: session.AE, Serial: 1}); err != nil {
+		return err
+	}
+	return a.confirmation(t, 1, true)
 }
 
 // readAt reads from the prefix and the content as if they were one.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ type TSDUs interface {
 	// ReadTSDU gives the next one, valid until the next call; io.EOF when the peer is gone.
 	ReadTSDU() ([]byte, error)
 	WriteTSDU(parts ...[]byte) error
+	// WriteFrom sends head and the n octets that r gives as one TSDU.
+	WriteFrom(head []byte, r io.Reader, n int64) error
 }
 
 // Conn sends and receives SPDUs in the order that X.225 allows. It is not for concurrent use.
@@ -49,28 +52,38 @@ func (c *Conn) Limit(send uint16) { c.maxSend = int(send) }
 // Send sends s. DT is cut into segments when the agreed TSDU is too short for it.
 func (c *Conn) Send(s *SPDU) error {
 	c.out.track(s)
-	if s.Type == DT && c.maxSend > 0 && len(s.UserData)+4 > c.maxSend {
-		return c.sendSegments(s.UserData)
-	}
-	if s.Type == DT {
+	total := int64(len(s.UserData)) + s.MoreLen
+	switch {
+	case s.Type == DT && c.maxSend > 0 && total+4 > int64(c.maxSend):
+		data := io.Reader(bytes.NewReader(s.UserData))
+		if s.More != nil {
+			data = io.MultiReader(data, s.More)
+		}
+		return c.sendSegments(data, total)
+	case s.Type == DT && s.More != nil:
+		return c.t.WriteFrom(append([]byte{byte(GT), 0, byte(DT & 0xff), 0}, s.UserData...), s.More, s.MoreLen)
+	case s.Type == DT:
 		return c.t.WriteTSDU([]byte{byte(GT), 0, byte(DT & 0xff), 0}, s.UserData)
 	}
 	return c.t.WriteTSDU(s.Append(nil))
 }
 
 // sendSegments cuts an SSDU (X.225 7.37): the first segment says begin, the last one end.
-func (c *Conn) sendSegments(b []byte) error {
+func (c *Conn) sendSegments(r io.Reader, left int64) error {
 	const header = 2 + 2 + 3 // GT, DT, enclosure item
-	room := max(c.maxSend-header, 1)
+	buf := make([]byte, max(c.maxSend-header, 1))
 	for e := encloseHead; ; e = encloseMiddle {
-		n := min(len(b), room)
-		if n == len(b) {
+		n := min(left, int64(len(buf)))
+		if n == left {
 			e = encloseTail
 		}
-		if err := c.t.WriteTSDU((&SPDU{Type: DT, enclosure: e, UserData: b[:n]}).Append(nil)); err != nil {
+		if _, err := io.ReadFull(r, buf[:n]); err != nil {
+			return fmt.Errorf("session: what was to be sent ends early: %w", err)
+		}
+		if err := c.t.WriteTSDU((&SPDU{Type: DT, enclosure: e, UserData: buf[:n]}).Append(nil)); err != nil {
 			return err
 		}
-		if b = b[n:]; len(b) == 0 {
+		if left -= n; left == 0 {
 			return nil
 		}
 	}

@@ -44,6 +44,14 @@ func (w *wire) WriteTSDU(parts ...[]byte) error {
 	return nil
 }
 
+func (w *wire) WriteFrom(head []byte, r io.Reader, n int64) error {
+	b, err := io.ReadAll(io.LimitReader(r, n))
+	if err != nil {
+		return err
+	}
+	return w.WriteTSDU(head, b)
+}
+
 func rtse() *Requirements { r := ForRTSE; return &r }
 func octet(b byte) *byte  { return &b }
 
@@ -149,7 +157,11 @@ func TestDataSurvivesSegmentingToAnyTSDUSize(t *testing.T) {
 		w := &wire{}
 		c := New(w)
 		c.Limit(limit)
-		for _, s := range []*SPDU{{Type: AS, ActivityID: []byte{1}}, {Type: DT, UserData: data}, {Type: AE, Serial: 1}} {
+		dt := &SPDU{Type: DT, UserData: data}
+		if held := rapid.IntRange(0, len(data)).Draw(t, "held"); held < len(data) { // the rest as it is read
+			dt.UserData, dt.More, dt.MoreLen = data[:held], bytes.NewReader(data[held:]), int64(len(data)-held)
+		}
+		for _, s := range []*SPDU{{Type: AS, ActivityID: []byte{1}}, dt, {Type: AE, Serial: 1}} {
 			if err := c.Send(s); err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"strconv"
 )
 
@@ -159,6 +160,9 @@ type SPDU struct {
 	Reason       []byte        // RF, AI, AD, ED, ER
 	enclosure    Enclosure     // DT
 	UserData     []byte        // those that carry some, and the data of DT
+	// More goes on where UserData ends, for MoreLen octets: what a DT sends and is too long to be held.
+	More    io.Reader
+	MoreLen int64
 }
 
 func (s *SPDU) String() string {
