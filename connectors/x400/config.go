@@ -42,6 +42,8 @@ type Config struct {
 	GDI           string    `toml:"gdi" doc:"our global domain identifier as c=..;a=..;p=..; default: from the site's O/R address (KB Q159566)"`
 	RemoteAddress string    `toml:"remote_address" doc:"the peer's O/R address, when it is a gateway: recipients of other systems are written under it"`
 	Mappings      []Mapping `toml:"mapping" doc:"domains and the O/R addresses that mean the same (MIXER)"`
+	OR2RFC        string    `toml:"or2rfc" doc:"file with a table of MIXER mappings from O/R addresses to domains, as sites exchanged them (RFC 2156 appendix F)"`
+	RFC2OR        string    `toml:"rfc2or" doc:"file with a table of MIXER mappings from domains to O/R addresses"`
 	BP15          bool      `toml:"allow_bp15" doc:"send files as file transfer (body part 15) beside bilaterally defined (14); never to 1984"`
 	OldExtensions bool      `toml:"explicit_extension_type" doc:"write extension types as the text of 1988 has them: PP and its kin need it"`
 	IA5Password   bool      `toml:"ia5_password" doc:"send the password as IA5String, as 1984 and some of 1988 want it"`

@@ -1,10 +1,14 @@
 package x400
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"backbone/connectors"
+	"backbone/connectors/connectortest"
+	"backbone/gateway/address"
 )
 
 func TestCheckNamesEachWrongValue(t *testing.T) {
@@ -46,5 +50,33 @@ func TestOpenRefusesAPasswordThatP1CantCarry(t *testing.T) {
 	c.Listen, c.LocalPassword = "127.0.0.1:0", connectors.Secret(strings.Repeat("x", 63))
 	if opened, err := Open(connectors.Env{}, []connectors.Config{c}); err == nil {
 		t.Error("opened", opened)
+	}
+}
+
+func TestTheMappingTablesAreRead(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "or2rfc"), []byte("O$UCL.PRMD$UK\\.AC.ADMD$GOLD 400.C$GB#ucl.ac.uk#\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	us, err := address.ParseORAddress("c=US;a= ;p=Northwind;o=SITEA;")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		file, want string
+	}{{"or2rfc", ""}, {"missing", "or2rfc"}} {
+		c := section("SITEA", "SITEB")
+		c.Transport, c.Listen, c.OR2RFC = "rfc1006", "127.0.0.1:0", tt.file
+		p, err := newPeer(connectors.Env{Base: dir, Site: connectors.Site{Name: "SITEA", X400: us}, Book: &connectortest.Book{},
+			Dir: func(string) (string, error) { return dir, nil }}, c)
+		if tt.want != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: %v", tt.file, err)
+			}
+			continue
+		}
+		if err != nil || len(p.addresses.Table) != 1 || p.addresses.Table[0].OR.P != "UK.AC" {
+			t.Error(err, p)
+		}
 	}
 }

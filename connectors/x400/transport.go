@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -124,6 +125,23 @@ func (p *peer) forP1(env connectors.Env) error {
 			return fmt.Errorf("mapping: %w", err)
 		}
 		p.addresses.Table = append(p.addresses.Table, mixer.Mapping{Domain: m.Domain, OR: or})
+	}
+	for _, table := range []struct {
+		key, file string
+		way       mixer.Way
+	}{{"or2rfc", p.cfg.OR2RFC, mixer.ToDomain}, {"rfc2or", p.cfg.RFC2OR, mixer.ToOR}} {
+		if table.file == "" {
+			continue
+		}
+		f, err := os.Open(env.Path(table.file))
+		if err != nil {
+			return fmt.Errorf("%s: %w", table.key, err)
+		}
+		all, err := mixer.ReadTable(f, table.way)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("%s: %s: %w", table.key, table.file, err)
+		}
+		p.addresses.Table = append(p.addresses.Table, all...)
 	}
 	p.transport = &stack{}
 	return nil

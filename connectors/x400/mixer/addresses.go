@@ -24,6 +24,7 @@ type Book interface {
 type Mapping struct {
 	Domain string
 	OR     address.ORAddress
+	Way    Way
 }
 
 // Addresses maps addresses. It has no state and may be used concurrently.
@@ -107,7 +108,7 @@ func (x *Addresses) fromDomain(local, domain string) (address.ORAddress, bool) {
 	best, rest := -1, ""
 	for i, m := range x.Table {
 		r, ok := below(domain, m.Domain)
-		if ok && (best < 0 || len(m.Domain) > len(x.Table[best].Domain)) {
+		if ok && m.Way != ToDomain && (best < 0 || len(m.Domain) > len(x.Table[best].Domain)) {
 			best, rest = i, r
 		}
 	}
@@ -199,7 +200,7 @@ func (x *Addresses) toDomain(or address.ORAddress) (address.Address, bool) {
 				ok = false
 			}
 		}
-		if ok && n > matched {
+		if ok && m.Way != ToOR && n > matched {
 			best, matched = i, n
 		}
 	}

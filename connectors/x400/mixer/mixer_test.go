@@ -30,7 +30,7 @@ func or(t testing.TB, s string) address.ORAddress {
 
 func addresses(t testing.TB) *Addresses {
 	return &Addresses{Book: &connectortest.Book{}, Ours: or(t, "c=US;a= ;p=Northwind;o=SITEA;"), Domain: "sitea.example",
-		Table: []Mapping{{"acme.com", or(t, "c=US;a= ;p=acme;")}, {"paris.acme.com", or(t, "c=FR;a=atlas;p=acme;o=Paris;")}}}
+		Table: []Mapping{{Domain: "acme.com", OR: or(t, "c=US;a= ;p=acme;")}, {Domain: "paris.acme.com", OR: or(t, "c=FR;a=atlas;p=acme;o=Paris;")}}}
 }
 
 func mapper(t testing.TB) *Mapper {
