@@ -5,7 +5,12 @@ GOLANGCI      := $(shell $(GO) env GOPATH)/bin/golangci-lint
 GOLANGCI_VER  := v2.15.0
 FUZZTIME      ?= 10m
 
-.PHONY: test build tools peers fmt vet lint unit fuzz bench
+CUTS          ?= 100
+KILLS         ?= 200
+HOURS         ?= 1000
+LIVES         ?= 20
+
+.PHONY: powercut crash sim test build tools peers fmt vet lint unit fuzz bench
 
 # test installs what the tests need, then formatting, vet, lint with the import floors, and every test with the race detector.
 test: peers tools fmt vet lint unit
@@ -31,11 +36,24 @@ lint: tools
 	$(GOLANGCI) run ./...
 
 unit:
+	@scripts/can-cut-power ext4 || true
 	$(GO) test -race -timeout 12m ./...
 
 # Each fuzz target for FUZZTIME; results belong in docs/fuzzing.md.
 fuzz:
 	scripts/fuzz-all $(FUZZTIME)
+
+# The campaigns; what they showed is in docs/crash.md. powercut needs root and loop devices, and says so where they are missing.
+powercut:
+	CUTS=$(CUTS) $(GO) test -count=1 -timeout 3h -v -run TestPowerCut ./integration
+
+# kill -9 of the whole program, KILLS times, under load on all sources at once.
+crash:
+	KILLS=$(KILLS) $(GO) test -count=1 -timeout 3h -v -run 'TestKilledWith9' ./integration
+
+# LIVES lives of HOURS virtual hours each.
+sim:
+	$(GO) test -count=1 -timeout 6h -v -run TestSimulatedLives ./gateway -sim.runs $(LIVES) -sim.hours $(HOURS)
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...

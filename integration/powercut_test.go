@@ -170,11 +170,17 @@ func cutOnce(t *testing.T, kind string, n int, sum *tally) {
 	v := newVolume(t, kind)
 	rnd := rand.New(rand.NewPCG(rand.Uint64(), uint64(n)))
 	s := alone(t, v.mount)
+	v.run("sync", "-f", v.mount) // the site was there before
 	log, err := os.Create(filepath.Join(filepath.Dir(v.image), "daemon.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.log = log
+	t.Cleanup(func() { // before the volume's
+		if s.cmd != nil && s.cmd.ProcessState == nil {
+			s.kill()
+		}
+	})
 	defer func() {
 		if text, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
 			t.Logf("cut %d of %s:\n%s", n, kind, text)
@@ -198,7 +204,7 @@ func cutOnce(t *testing.T, kind string, n int, sum *tally) {
 	s.backbone("queue", "check", "--offline")
 	s.start()
 	until(t, time.Minute, "everything has moved", func() bool {
-		left, err := filepath.Glob(filepath.Join(s.po("NET/PO1"), "submit", "*"))
+		left, err := filepath.Glob(filepath.Join(s.po("NET/PO1"), "submit", "*.MSG"))
 		return err == nil && len(left) == 0 && strings.TrimSpace(s.backbone("queue", "list", "--json")) == ""
 	})
 	l.compare(delivered(t, s.po("NET/PO2")), sum)
