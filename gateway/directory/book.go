@@ -8,8 +8,8 @@ import (
 
 // As gives a as systems of type t can reply to it: a itself when it has that type; the address of that type of the
 // entry that represents a; else a encapsulated for this site: IMCEA at our first domain for SMTP, domain-defined
-// attributes under our O/R address for X400. Other worlds, MS Mail among them, carry typed addresses as they are
-// (KB Q94410). It never fails.
+// attributes under our O/R address for X400; a mailbox of our shadow post office that leads back to it for MS, when
+// Options.ReplyAddresses has some. Other worlds carry typed addresses as they are (KB Q94410). It never fails.
 func (d *Directory) As(a address.Address, t address.Type) address.Address {
 	if a.IsZero() || a.Type == t {
 		return a
@@ -25,6 +25,10 @@ func (d *Directory) As(a address.Address, t address.Type) address.Address {
 	switch {
 	case t == address.SMTP && len(d.o.Site.Domains) > 0:
 		return address.Encapsulate(a, strings.ToLower(d.o.Site.Domains[0]))
+	case t == address.MS:
+		if m, ok := d.replyAddress(a); ok {
+			return m
+		}
 	case t == address.X400:
 		if x, err := address.ToDDA(a, d.o.Site.X400).Address(); err == nil {
 			return x

@@ -85,6 +85,7 @@ type Directory struct {
 	changed chan struct{} // closed and replaced at each change
 
 	learned learnedRoutes
+	replies replyAddresses
 }
 
 // lockTimeout is how long Open waits for another process to let go of the file.

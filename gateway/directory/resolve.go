@@ -74,6 +74,9 @@ func (d *Directory) step(r *Resolution) (next address.Address, step string, err 
 	if inner := d.Native(r.Target); inner != r.Target {
 		return inner, fmt.Sprintf("%s is inside %s", inner, r.Target), nil
 	}
+	if sender, ok := d.replied(r.Target); ok {
+		return sender, fmt.Sprintf("%s was given to %s to be answered by", r.Target, sender), nil
+	}
 	if moved, ok := d.renamed(r.Target); ok {
 		return moved, fmt.Sprintf("the post office of %s is now that of %s", r.Target, moved), nil
 	}

@@ -15,7 +15,7 @@ import (
 // Buckets. "entry" holds each entry and tombstone as JSON under SITE/NAME, folded; "usn" holds the same keys under the
 // number of their last write, so that what changed since a number is one short scan; "stamp" marks each commit, see
 // history.go; "partner" and "seen" are what replication knows of its partners; "record" holds what others keep beside the
-// entries; "learned" holds reply routes.
+// entries; "learned" holds reply routes, "reply" the addresses given to unknown senders.
 var (
 	bucketEntry   = []byte("entry")
 	bucketUSN     = []byte("usn")
@@ -24,8 +24,9 @@ var (
 	bucketSeen    = []byte("seen")
 	bucketRecord  = []byte("record")
 	bucketLearned = []byte("learned")
+	bucketReply   = []byte("reply")
 
-	buckets = [][]byte{bucketEntry, bucketUSN, bucketStamp, bucketPartner, bucketSeen, bucketRecord, bucketLearned}
+	buckets = [][]byte{bucketEntry, bucketUSN, bucketStamp, bucketPartner, bucketSeen, bucketRecord, bucketLearned, bucketReply}
 )
 
 func usnKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
@@ -46,6 +47,9 @@ func (d *Directory) load() error {
 	err = d.db.View(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketEntry)
 		d.usn = b.Sequence()
+		if err := d.loadReplies(tx); err != nil {
+			return err
+		}
 		return b.ForEach(func(k, v []byte) error {
 			e := &Entry{}
 			if err := json.Unmarshal(v, e); err != nil {
