@@ -16,7 +16,7 @@ import (
 
 func (a *app) directoryCommand() *cobra.Command {
 	c := &cobra.Command{Use: "directory", Short: "Custom recipients: who exists, where their mail goes"}
-	c.AddCommand(a.directoryList(), a.directoryShow(), a.directoryAdd(), a.directoryRemove(), a.directoryImport(), a.directoryExport(), a.directoryResolve())
+	c.AddCommand(a.directoryList(), a.directorySearch(), a.directoryDiff(), a.directoryShow(), a.directoryAdd(), a.directoryRemove(), a.directoryImport(), a.directoryExport(), a.directoryResolve())
 	return c
 }
 
@@ -220,16 +220,28 @@ func (a *app) imported(out control.Imported) error {
 }
 
 func (a *app) directoryExport() *cobra.Command {
-	return &cobra.Command{Use: "export", Short: "Write all custom recipients of this site as an import file (CSV)", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		bar := a.progress("exporting", 0)
-		if a.onTerminal() {
-			bar.w = nil // the entries themselves show how far it is
-		}
-		defer bar.end()
-		return a.with(func(c *control.Client) error {
-			return c.Text(cmd.Context(), "/v1/directory/export", nil, bar.writer(a.out))
-		})
-	}}
+	var addr, site string
+	var all bool
+	c := &cobra.Command{Use: "export", Short: "Write custom recipients as Exchange's import file (CSV)", Args: cobra.NoArgs,
+		Long: "Write custom recipients as Exchange's import file (CSV): those of this site, or of another or all sites.\nOne post office's users: --address 'MS:NORTHWIND/PO2/*'. `backbone dirsync export` writes IMPORT.EXE's text.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			q := url.Values{"address": {addr}, "site": {site}}
+			if all {
+				q.Set("all_sites", "1")
+			}
+			bar := a.progress("exporting", 0)
+			if a.onTerminal() {
+				bar.w = nil // the entries themselves show how far it is
+			}
+			defer bar.end()
+			return a.with(func(c *control.Client) error {
+				return c.Text(cmd.Context(), "/v1/directory/export", q, bar.writer(a.out))
+			})
+		}}
+	c.Flags().StringVar(&addr, "address", "", "only entries with such a target or proxy, with * and %: MS:NORTHWIND/PO2/*")
+	c.Flags().StringVar(&site, "site", "", "entries of another site; they can be imported there, or compared")
+	c.Flags().BoolVar(&all, "all-sites", false, "entries of all sites")
+	return c
 }
 
 func (a *app) directoryResolve() *cobra.Command {

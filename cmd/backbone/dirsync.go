@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -17,7 +19,7 @@ func (a *app) dirsyncCommand() *cobra.Command {
 		Long: "Directory synchronization with post offices, and replication with joined sites.\n\n" +
 			"Requestors send their changes to the server at T1, the server answers at T2, the answers are due at T3.\n" +
 			"`backbone dirsync run` does not wait for the schedule."}
-	c.AddCommand(a.dirsyncStatus(), a.dirsyncRun(), a.dirsyncExport())
+	c.AddCommand(a.dirsyncStatus(), a.dirsyncRun(), a.dirsyncExport(), a.dirsyncImport())
 	return c
 }
 
@@ -87,18 +89,29 @@ func (a *app) dirsyncRun() *cobra.Command {
 	c := &cobra.Command{Use: "run [NET/PO]", Short: "Synchronize now: with one post office, or all", Args: cobra.MaximumNArgs(1),
 		Example: "  backbone dirsync run\n  backbone dirsync run NORTHWIND/PO1 --full\n  backbone dirsync run --site SITEB",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req.PostOffice = strings.Join(args, "")
+			req.PostOffice, req.By = strings.Join(args, ""), me()
 			return a.with(func(c *control.Client) error {
-				var s agent.Status
-				if err := c.Post(cmd.Context(), "/v1/dirsync/run", req, &s); err != nil {
+				var out control.SyncRun
+				if err := c.Post(cmd.Context(), "/v1/dirsync/run", req, &out); err != nil {
 					return err
 				}
-				return a.printDirsync(s)
+				if !req.DryRun {
+					return a.printDirsync(out.Status)
+				}
+				if a.json {
+					return a.printJSON(out)
+				}
+				t := a.table("WOULD GO TO", "SUBJECT")
+				for _, p := range out.Planned {
+					t.row(p.PostOffice, p.Subject)
+				}
+				return t.flush()
 			})
 		}}
 	f := c.Flags()
 	f.StringVar(&req.Site, "site", "", "replicate from this joined site instead")
 	f.BoolVar(&req.Full, "full", false, "ask for the whole list, and send ours")
+	f.BoolVar(&req.DryRun, "dry-run", false, "only say what would be sent")
 	f.BoolVar(&req.AcceptDeletes, "accept-deletes", false, "take the next whole list even if it deletes more than directory.delete_guard percent")
 	return c
 }
@@ -111,4 +124,45 @@ func (a *app) dirsyncExport() *cobra.Command {
 				return c.Text(cmd.Context(), "/v1/dirsync/export", url.Values{"postoffice": args}, a.out)
 			})
 		}}
+}
+
+func (a *app) dirsyncImport() *cobra.Command {
+	var dry bool
+	c := &cobra.Command{Use: "import NET/PO FILE", Short: "Take a post office's list, IMPORT.EXE's text, as if it had sent it; - reads stdin", Args: cobra.ExactArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
+		var in io.Reader = a.in
+		if args[1] != "-" {
+			f, err := os.Open(args[1])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			in = f
+		}
+		q := url.Values{"postoffice": args[:1], "by": {me()}}
+		if dry {
+			q.Set("dry_run", "1")
+		}
+		return a.with(func(c *control.Client) error {
+			var out control.ListImported
+			if err := c.Upload(cmd.Context(), "/v1/dirsync/import", q, in, &out); err != nil {
+				return err
+			}
+			if a.json {
+				if err := a.printJSON(out); err != nil {
+					return err
+				}
+			} else {
+				for _, p := range out.Problems {
+					fmt.Fprintf(a.err, "backbone: %s\n", printable(p.String()))
+				}
+				fmt.Fprintf(a.out, "added %d, modified %d, deleted %d, unchanged %d, refused %d\n", out.Added, out.Modified, out.Deleted, out.Same, out.Refused)
+			}
+			if out.Refused > 0 {
+				return partly{fmt.Sprintf("%d records were not taken", out.Refused)}
+			}
+			return nil
+		})
+	}}
+	c.Flags().BoolVar(&dry, "dry-run", false, "check and change nothing")
+	return c
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -96,4 +97,26 @@ func (a *Agent) ExportList(_ context.Context, w io.Writer, po string) error {
 		return fmt.Errorf("address list: %w", err)
 	}
 	return nil
+}
+
+// ImportList takes a post office's list as IMPORT.EXE's text, for one that is not synchronised by mail: as if it had sent
+// its transactions. With dry nothing is kept. It returns what became of them and what was refused.
+func (a *Agent) ImportList(text, po string, dry bool) (Applied, []dirsync.Problem, error) {
+	ts, problems := dirsync.ParseImport(text)
+	ap := application{a: a, po: po}
+	err := a.d.Edit(func(ed *directory.Edit) error {
+		ap.ed = ed
+		if err := ap.run(ts, false); err != nil {
+			return err
+		}
+		if dry {
+			return errStop
+		}
+		return nil
+	})
+	ap.n.Refused += len(problems)
+	if errors.Is(err, errStop) {
+		err = nil
+	}
+	return ap.n, append(problems, ap.problems...), err
 }

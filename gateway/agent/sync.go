@@ -258,43 +258,84 @@ func (a *Agent) receiveAnswer(p PostOffice, m *dirsync.Message) (string, error) 
 
 // export is T1: our changes to our servers.
 func (a *Agent) export(ctx context.Context, po string) error {
-	return a.each(ctx, a.o.Servers, po, func(ed *directory.Edit, p PostOffice) (*dirsync.Message, error) {
-		var s serverState
-		if err := load(record(ed), keyServer+p.Address, &s); err != nil {
-			return nil, err
-		}
-		s.Requestor = a.o.Site.MS
-		m, err := s.Export(a.view(ed, p), time.Now())
-		if err != nil {
-			return nil, err
-		}
-		m.Password, m.Templates, m.Problems = p.Password, p.Templates, s.Problems
-		m.Types = []string{"PCM"}
-		for _, t := range p.Types {
-			m.Types = append(m.Types, dirsync.WireType(t))
-		}
-		s.LastSent, s.Out, s.OutWhole = time.Now(), len(m.Transactions), m.Full
-		return &m, store(ed, keyServer+p.Address, s)
-	})
+	return a.each(ctx, a.o.Servers, po, a.exportTo)
+}
+
+func (a *Agent) exportTo(ed *directory.Edit, p PostOffice) (*dirsync.Message, error) {
+	var s serverState
+	if err := load(record(ed), keyServer+p.Address, &s); err != nil {
+		return nil, err
+	}
+	s.Requestor = a.o.Site.MS
+	m, err := s.Export(a.view(ed, p), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	m.Password, m.Templates, m.Problems = p.Password, p.Templates, s.Problems
+	m.Types = []string{"PCM"}
+	for _, t := range p.Types {
+		m.Types = append(m.Types, dirsync.WireType(t))
+	}
+	s.LastSent, s.Out, s.OutWhole = time.Now(), len(m.Transactions), m.Full
+	return &m, store(ed, keyServer+p.Address, s)
 }
 
 // answer is T2: each requestor that was heard gets what is new.
 func (a *Agent) answer(ctx context.Context, po string) error {
-	return a.each(ctx, a.o.Requestors, po, func(ed *directory.Edit, p PostOffice) (*dirsync.Message, error) {
-		var s requestorState
-		if err := load(record(ed), keyRequestor+p.Address, &s); err != nil || !s.Heard {
-			return nil, err // "No tasks from requestor" (KB Q131509)
+	return a.each(ctx, a.o.Requestors, po, a.answerTo)
+}
+
+func (a *Agent) answerTo(ed *directory.Edit, p PostOffice) (*dirsync.Message, error) {
+	var s requestorState
+	if err := load(record(ed), keyRequestor+p.Address, &s); err != nil || !s.Heard {
+		return nil, err // "No tasks from requestor" (KB Q131509)
+	}
+	v := a.view(ed, p)
+	v.full = v.full || s.Templates
+	m, err := s.Answer(v)
+	if err != nil {
+		return nil, err
+	}
+	m.Problems = s.Problems
+	s.LastSent, s.Out, s.OutWhole = time.Now(), len(m.Transactions), m.Full
+	return &m, store(ed, keyRequestor+p.Address, s)
+}
+
+// Planned is a message that a cycle would send.
+type Planned struct {
+	PostOffice   string `json:"postoffice"`
+	Subject      string `json:"subject"`
+	Transactions int    `json:"transactions"`
+}
+
+// Plan tells what Run would send, and sends nothing.
+func (a *Agent) Plan(po string) ([]Planned, error) {
+	a.turn.Lock()
+	defer a.turn.Unlock()
+	if err := a.refresh(time.Now()); err != nil {
+		return nil, err
+	}
+	out := []Planned{}
+	plan := func(list []PostOffice, make func(*directory.Edit, PostOffice) (*dirsync.Message, error)) error {
+		for _, p := range list {
+			if po != "" && po != p.Address {
+				continue
+			}
+			err := a.d.Edit(func(ed *directory.Edit) error {
+				m, err := make(ed, p)
+				if err != nil || m == nil {
+					return errors.Join(err, errStop)
+				}
+				out = append(out, Planned{p.Address, m.Text(dirsync.InBody).Subject, len(m.Transactions)})
+				return errStop // nothing is kept
+			})
+			if err != nil && !errors.Is(err, errStop) {
+				return err
+			}
 		}
-		v := a.view(ed, p)
-		v.full = v.full || s.Templates
-		m, err := s.Answer(v)
-		if err != nil {
-			return nil, err
-		}
-		m.Problems = s.Problems
-		s.LastSent, s.Out, s.OutWhole = time.Now(), len(m.Transactions), m.Full
-		return &m, store(ed, keyRequestor+p.Address, s)
-	})
+		return nil
+	}
+	return out, errors.Join(plan(a.o.Servers, a.exportTo), plan(a.o.Requestors, a.answerTo))
 }
 
 // each makes a message for each post office of a list, or for one, stores the numbers, and sends it. Numbers first: a

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/url"
 
 	"backbone/gateway/address"
 	"backbone/gateway/directory"
@@ -74,10 +75,15 @@ func (s *Service) directoryRoutes(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("GET /v1/directory/export", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
-		if _, err := s.Directory.Export(r.Context(), w, directory.ExportOptions{}); err != nil {
+		if _, err := s.Directory.Export(r.Context(), w, exportOptions(r.URL.Query())); err != nil {
 			s.Log.Error("directory export broke off", "err", err)
 		}
 	})
+}
+
+// exportOptions are a query's: entries with an address, of a site, or of all sites.
+func exportOptions(q url.Values) directory.ExportOptions {
+	return directory.ExportOptions{Filter: directory.Filter{Address: q.Get("address"), Site: q.Get("site")}, AllSites: q.Get("all_sites") != "" || q.Get("site") != ""}
 }
 
 func (s *Service) importDirectory(ctx context.Context, r io.Reader, by string, dry, all bool) (Imported, error) {
