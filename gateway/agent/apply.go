@@ -125,7 +125,7 @@ func (ap *application) put(t *dirsync.Transaction, is, was dirsync.Identity) err
 		}
 	}
 	if e.Name == "" {
-		e = directory.Entry{Name: entryName(is.Address), Container: container + ap.po}
+		e = directory.Entry{Name: ap.freeName(entryName(is.Address)), Container: container + ap.po}
 		if m, err := is.Address.MSMail(); err == nil {
 			e.Alias = m.Mailbox
 		}
@@ -194,6 +194,17 @@ func entryName(x address.Address) string {
 	}
 	sum := sha256.Sum256([]byte(x.Key()))
 	return fmt.Sprintf("%s.%x", x.Type, sum[:10])
+}
+
+// freeName is a name that no entry has: the one of a renamed mailbox keeps its old name, and a new user may get the mailbox.
+func (ap *application) freeName(name string) string {
+	base := name
+	for n := 2; ; n++ {
+		if _, taken := ap.ed.Get(directory.Recipient, name); !taken {
+			return name
+		}
+		name = fmt.Sprintf("%s~%d", base, n)
+	}
 }
 
 func (ap *application) remove(t *dirsync.Transaction) error {
