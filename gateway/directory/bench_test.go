@@ -119,3 +119,55 @@ func BenchmarkLearn(b *testing.B) {
 		d.Learn(a, "toB", "SITEB", time.Now())
 	}
 }
+
+// A delta of 100 changes among 100,000 entries, from one site's disk to the other's.
+func BenchmarkReplicateADeltaOf100Among100000(b *testing.B) {
+	a := filled(b, 100_000)
+	siteB := siteA
+	siteB.Name = "SITEB"
+	to := open(b, Options{Site: siteB})
+	pull := func() (n int) {
+		for {
+			c, err := to.Cursor("SITEA")
+			if err != nil {
+				b.Fatal(err)
+			}
+			batch, err := a.ChangesFor(c, 500)
+			if err != nil {
+				b.Fatal(err)
+			}
+			r, err := to.Replicate("SITEA", batch)
+			if err != nil {
+				b.Fatal(err)
+			}
+			n += r.Taken
+			if !batch.More {
+				return n
+			}
+		}
+	}
+	if n := pull(); n != 100_000 {
+		b.Fatalf("%d taken at first", n)
+	}
+	round := 0
+	for b.Loop() {
+		b.StopTimer()
+		round++
+		if err := a.Edit(func(e *Edit) error {
+			for i := range 100 {
+				x, _ := e.Get(Recipient, fmt.Sprintf("USER%d", i*997))
+				x.Display = fmt.Sprintf("Round %d", round)
+				if _, err := e.Put(x); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if n := pull(); n != 100 {
+			b.Fatalf("%d taken, want 100", n)
+		}
+	}
+}

@@ -158,7 +158,7 @@ func converge(t *testing.T, rt *rapid.T) {
 		for _, to := range all {
 			for _, from := range all {
 				if from != to {
-					news += pull(rt, to, from, 100, 100)
+					news += pull(rt, to, from, 2, 100)
 				}
 			}
 		}

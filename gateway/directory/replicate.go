@@ -17,6 +17,8 @@ import (
 type Cursor struct {
 	USN   uint64 `json:"usn"`
 	Stamp uint64 `json:"stamp"`
+	// Purged is the greatest number of a tombstone that was forgotten when the cursor was made.
+	Purged uint64 `json:"purged,omitempty"`
 }
 
 // Reset says why a Batch begins at the beginning again.
@@ -60,7 +62,7 @@ func (d *Directory) Head() (c Cursor, err error) {
 func head(tx *bbolt.Tx) Cursor {
 	usn := tx.Bucket(bucketEntry).Sequence()
 	stamp, _ := stampAt(tx, usn)
-	return Cursor{USN: usn, Stamp: stamp}
+	return Cursor{USN: usn, Stamp: stamp, Purged: forgotten(tx, keyPurged)}
 }
 
 // ChangesSince returns up to n entries and tombstones that were written here after a number, in the order of their last
@@ -111,6 +113,7 @@ func (d *Directory) ChangesFor(since Cursor, n int) (b Batch, err error) {
 			b.Next = head(tx)
 		} else {
 			b.Next.Stamp, _ = stampAt(tx, b.Next.USN)
+			b.Next.Purged = forgotten(tx, keyPurged)
 		}
 		return err
 	})
@@ -133,8 +136,8 @@ func check(tx *bbolt.Tx, c Cursor) Reset {
 		return ResetForked
 	}
 	if stamp, _ := stampAt(tx, c.USN); stamp == c.Stamp {
-		if c.USN < forgotten(tx, keyPurged) {
-			return ResetOld
+		if purged := forgotten(tx, keyPurged); c.Purged != purged && c.USN < purged {
+			return ResetOld // tombstones that the reader has not seen were forgotten since
 		}
 		return ""
 	}

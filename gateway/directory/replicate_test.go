@@ -15,7 +15,7 @@ func apply(d *Directory, from string, es []Entry) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	r, err := d.Replicate(from, Batch{Since: c, Changes: es, Next: Cursor{c.USN + 1, 1}})
+	r, err := d.Replicate(from, Batch{Since: c, Changes: es, Next: Cursor{USN: c.USN + 1, Stamp: 1}})
 	return r.Taken, err
 }
 
