@@ -10,7 +10,7 @@ KILLS         ?= 200
 HOURS         ?= 1000
 LIVES         ?= 20
 
-.PHONY: powercut crash sim test build tools peers fmt vet lint unit fuzz bench
+.PHONY: powercut crash sim test build tools peers fmt vet lint unit fuzz bench deb release test-release test-deb
 
 # test installs what the tests need, then formatting, vet, lint with the import floors, and every test with the race detector.
 test: peers tools fmt vet lint unit
@@ -57,3 +57,19 @@ sim:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# The Debian package for this machine; programs, archives and packages for every architecture. Both in dist/.
+deb:
+	ARCHES=$$(dpkg --print-architecture) scripts/release dist
+release:
+	scripts/release dist
+
+# Two releases of one commit must not differ in a single octet.
+test-release:
+	rm -rf dist/first dist/second
+	scripts/release dist/first && cd / && "$(CURDIR)/scripts/release" "$(CURDIR)/dist/second"
+	cmp dist/first/SHA256SUMS dist/second/SHA256SUMS
+
+# Installs, upgrades, removes and purges the package on this machine, as root.
+test-deb:
+	scripts/test-deb
