@@ -117,6 +117,9 @@ type Env struct {
 	Base string
 	// Replica answers a question about this site's directory from a site that has shown who it is; nil: nobody answers.
 	Replica func(ctx context.Context, site string, question []byte) ([]byte, error)
+	// Trace answers a question about a message from a site that has shown who it is; nil: nobody answers. The error says
+	// that this site has not handed over such a message.
+	Trace func(ctx context.Context, site, id string, asked []string) (Timeline, error)
 	// Listen opens a listener; nil: net.Listen. The service manager may have bound the address already.
 	Listen func(network, address string) (net.Listener, error)
 	// Dir makes a folder of this connector's own, on a local filesystem, and returns it.

@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -122,6 +123,20 @@ func (s *site) try(args ...string) (string, error) {
 	defer cancel()
 	out, err := exec.CommandContext(ctx, binary, append(args, "--config", s.config)...).Output()
 	return string(out), err
+}
+
+// interrupted runs a command that goes on until Ctrl-C, and gives what it printed until then.
+func (s *site) interrupted(after time.Duration, args ...string) string {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), after)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, append(args, "--config", s.config)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	out, err := cmd.Output()
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		s.t.Fatalf("backbone %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
 }
 
 func until(t *testing.T, limit time.Duration, what string, ok func() bool) {

@@ -105,7 +105,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&a.offline, "offline", false, "without the daemon: open the store's files directly")
 	root.AddCommand(
 		a.serveCommand(), a.demoCommand(), a.initCommand(), a.sendCommand(), a.configCommand(), a.queueCommand(), a.destCommand(), a.connectorCommand(),
-		a.quarantineCommand(), a.routeCommand(), a.probeCommand(), a.directoryCommand(), a.dirsyncCommand(), a.traceCommand(), a.statusCommand(), a.x400Command(), a.auditCommand(), a.passwordCommand(), a.manCommand(), a.versionCommand(),
+		a.quarantineCommand(), a.routeCommand(), a.probeCommand(), a.directoryCommand(), a.dirsyncCommand(), a.traceCommand(), a.watchCommand(), a.statusCommand(), a.x400Command(), a.auditCommand(), a.passwordCommand(), a.manCommand(), a.versionCommand(),
 	)
 	if err := a.completions(root); err != nil {
 		fmt.Fprintf(a.err, "backbone: completion: %v\n", err)

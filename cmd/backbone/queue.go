@@ -149,14 +149,16 @@ func (a *app) queueVerb(verb, short string) *cobra.Command {
 	return c
 }
 
-// parseTime reads a moment, or a time from now with "+".
+// parseTime reads a moment, a time from now with "+", or one ago with "-".
 func parseTime(s string) (time.Time, error) {
-	if rest, ok := strings.CutPrefix(s, "+"); ok {
-		var d connectors.Duration
-		if err := d.UnmarshalText([]byte(rest)); err != nil {
-			return time.Time{}, err
+	for sign, direction := range map[string]time.Duration{"+": 1, "-": -1} {
+		if rest, ok := strings.CutPrefix(s, sign); ok {
+			var d connectors.Duration
+			if err := d.UnmarshalText([]byte(rest)); err != nil {
+				return time.Time{}, err
+			}
+			return time.Now().Add(direction * d.D()), nil
 		}
-		return time.Now().Add(d.D()), nil
 	}
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
 		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {

@@ -134,10 +134,15 @@ func openSiteOn(bound *sockets, cfg *config.Config, log *slog.Logger, connect bo
 	return s, nil
 }
 
+// answerTrace is service.AnswerTrace, for the links that are opened before there is a service.
+func (s *site) answerTrace(ctx context.Context, peer, id string, asked []string) (connectors.Timeline, error) {
+	return s.service.AnswerTrace(ctx, peer, id, asked)
+}
+
 // connect opens the connectors, all of one kind at once so that they can share listeners.
 func (s *site) connect(id connectors.Site) ([]gateway.Member, error) {
 	env := connectors.Env{
-		Site: id, Book: s.dir, Log: s.log, Replica: s.agent.Answer,
+		Site: id, Book: s.dir, Log: s.log, Replica: s.agent.Answer, Trace: s.answerTrace,
 		Dir: func(name string) (string, error) {
 			p := filepath.Join(s.cfg.Site.Data, "connectors", name)
 			return p, os.MkdirAll(p, 0o700)
@@ -191,6 +196,7 @@ func (s *site) serve(ctx context.Context, ready func()) error {
 		s.log.Warn("socket of the service manager not closed", "err", err)
 	}
 	g, gctx := errgroup.WithContext(ctx)
+	s.service.Stopping = gctx
 	g.Go(func() error { return serveHTTP(gctx, sock, s.service.Handler()) })
 	if tcp != nil {
 		g.Go(func() error { return serveHTTP(gctx, tcp, s.dash.Handler(gctx)) })

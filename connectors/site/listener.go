@@ -36,6 +36,7 @@ type listener struct {
 	gw       connectors.Acceptor
 	drain    time.Duration
 	replica  func(ctx context.Context, site string, question []byte) ([]byte, error)
+	trace    func(ctx context.Context, site, id string, asked []string) (connectors.Timeline, error)
 
 	mu       sync.Mutex
 	closed   bool // no handler begins any more
@@ -47,7 +48,7 @@ func listen(env connectors.Env, addr string, links []*Link) (*listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("site link %s: listen %s: %w", links[0].cfg.Name, addr, err)
 	}
-	return &listener{addr: addr, socket: socket, links: links, log: env.Log, replica: env.Replica,
+	return &listener{addr: addr, socket: socket, links: links, log: env.Log, replica: env.Replica, trace: env.Trace,
 		refusals: rate.Sometimes{First: 20, Interval: 5 * time.Second}, drain: drainTime}, nil
 }
 

@@ -42,6 +42,10 @@ func (s *scripted) Transfer(ctx context.Context, st *connect.BidiStream[sitev1.T
 	return s.transfer(ctx, st)
 }
 
+func (s *scripted) Trace(context.Context, *sitev1.TraceRequest) (*sitev1.TraceResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("not in this script"))
+}
+
 func (s *scripted) Replicate(context.Context, *sitev1.ReplicateRequest) (*sitev1.ReplicateResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("no directory"))
 }

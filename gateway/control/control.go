@@ -36,6 +36,8 @@ type Service struct {
 	Flow      *Flow  // nil: nothing is counted
 	// DeleteGuard is the directory import's, in percent.
 	DeleteGuard int
+	// Stopping ends what would otherwise go on for ever, such as a stream of events; nil: nothing does.
+	Stopping context.Context
 	// Reload reads the configuration again, or with dryRun only compares it; nil where there is no daemon.
 	Reload  func(dryRun bool) (Reloaded, error)
 	Version string

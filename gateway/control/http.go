@@ -90,6 +90,7 @@ func (s *Service) Handler() http.Handler {
 	s.auditRoutes(mux)
 	s.reloadRoutes(mux)
 	profiles(mux)
+	s.timelineRoutes(mux)
 	return mux
 }
 

@@ -53,6 +53,12 @@ func (l *Log) Search(ctx context.Context, f Filter, after Cursor, n int) ([]Even
 	return out, next, err
 }
 
+// Matches tells whether the filter selects an event.
+func (f Filter) Matches(e *Event) bool {
+	m := f.matcher()
+	return m.match(e)
+}
+
 // selected calls fn for the events that f selects.
 func (l *Log) selected(ctx context.Context, f Filter, from place, fn func(e Event, next place) error) error {
 	es, _ := l.view()

@@ -190,6 +190,110 @@ func (Scope) EnumDescriptor() ([]byte, []int) {
 	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{2}
 }
 
+type TraceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`       // Envelope.id
+	Asked         []string               `protobuf:"bytes,2,rep,name=asked,proto3" json:"asked,omitempty"` // sites that have been asked already, the caller among them
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceRequest) Reset() {
+	*x = TraceRequest{}
+	mi := &file_backbone_site_v1_site_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceRequest) ProtoMessage() {}
+
+func (x *TraceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_site_v1_site_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceRequest.ProtoReflect.Descriptor instead.
+func (*TraceRequest) Descriptor() ([]byte, []int) {
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *TraceRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *TraceRequest) GetAsked() []string {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
+}
+
+type TraceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Events        [][]byte               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`   // lines of the tracking logs (JSON), at most 1 MiB together
+	Missing       []string               `protobuf:"bytes,2,rep,name=missing,proto3" json:"missing,omitempty"` // what further sites said instead of an answer
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceResponse) Reset() {
+	*x = TraceResponse{}
+	mi := &file_backbone_site_v1_site_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceResponse) ProtoMessage() {}
+
+func (x *TraceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_backbone_site_v1_site_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceResponse.ProtoReflect.Descriptor instead.
+func (*TraceResponse) Descriptor() ([]byte, []int) {
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *TraceResponse) GetEvents() [][]byte {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *TraceResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 type ReplicateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Question      []byte                 `protobuf:"bytes,1,opt,name=question,proto3" json:"question,omitempty"`
@@ -199,7 +303,7 @@ type ReplicateRequest struct {
 
 func (x *ReplicateRequest) Reset() {
 	*x = ReplicateRequest{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[0]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -211,7 +315,7 @@ func (x *ReplicateRequest) String() string {
 func (*ReplicateRequest) ProtoMessage() {}
 
 func (x *ReplicateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[0]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -224,7 +328,7 @@ func (x *ReplicateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicateRequest.ProtoReflect.Descriptor instead.
 func (*ReplicateRequest) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{0}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ReplicateRequest) GetQuestion() []byte {
@@ -243,7 +347,7 @@ type ReplicateResponse struct {
 
 func (x *ReplicateResponse) Reset() {
 	*x = ReplicateResponse{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[1]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -255,7 +359,7 @@ func (x *ReplicateResponse) String() string {
 func (*ReplicateResponse) ProtoMessage() {}
 
 func (x *ReplicateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[1]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -268,7 +372,7 @@ func (x *ReplicateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicateResponse.ProtoReflect.Descriptor instead.
 func (*ReplicateResponse) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{1}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ReplicateResponse) GetAnswer() []byte {
@@ -289,7 +393,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[2]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -301,7 +405,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[2]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -314,7 +418,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{2}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HelloRequest) GetMinVersion() uint32 {
@@ -350,7 +454,7 @@ type HelloResponse struct {
 
 func (x *HelloResponse) Reset() {
 	*x = HelloResponse{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[3]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -362,7 +466,7 @@ func (x *HelloResponse) String() string {
 func (*HelloResponse) ProtoMessage() {}
 
 func (x *HelloResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[3]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -375,7 +479,7 @@ func (x *HelloResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloResponse.ProtoReflect.Descriptor instead.
 func (*HelloResponse) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{3}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HelloResponse) GetVersion() uint32 {
@@ -414,7 +518,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[4]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -426,7 +530,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[4]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -439,7 +543,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{4}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{6}
 }
 
 type PingResponse struct {
@@ -451,7 +555,7 @@ type PingResponse struct {
 
 func (x *PingResponse) Reset() {
 	*x = PingResponse{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[5]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -463,7 +567,7 @@ func (x *PingResponse) String() string {
 func (*PingResponse) ProtoMessage() {}
 
 func (x *PingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[5]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -476,7 +580,7 @@ func (x *PingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingResponse.ProtoReflect.Descriptor instead.
 func (*PingResponse) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{5}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PingResponse) GetNow() int64 {
@@ -500,7 +604,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[6]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -512,7 +616,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[6]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -525,7 +629,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{6}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TransferRequest) GetStep() isTransferRequest_Step {
@@ -598,7 +702,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[7]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +714,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[7]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +727,7 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{7}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TransferResponse) GetAnswer() isTransferResponse_Answer {
@@ -696,7 +800,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[8]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -708,7 +812,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[8]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -721,7 +825,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{8}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Offer) GetVersion() uint32 {
@@ -775,7 +879,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[9]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +891,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[9]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +904,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{9}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Resume) GetOffset() uint64 {
@@ -819,7 +923,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[10]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +935,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[10]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +948,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{10}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -863,7 +967,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[11]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +979,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[11]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +992,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{11}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *End) GetSha256() []byte {
@@ -908,7 +1012,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[12]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1024,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[12]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1037,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{12}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Taken) GetId() string {
@@ -960,7 +1064,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[13]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1076,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[13]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1089,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{13}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Address) GetType() string {
@@ -1015,7 +1119,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[14]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1131,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[14]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1144,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{14}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Recipient) GetAddress() *Address {
@@ -1089,7 +1193,7 @@ type Hop struct {
 
 func (x *Hop) Reset() {
 	*x = Hop{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[15]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1101,7 +1205,7 @@ func (x *Hop) String() string {
 func (*Hop) ProtoMessage() {}
 
 func (x *Hop) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[15]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1114,7 +1218,7 @@ func (x *Hop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hop.ProtoReflect.Descriptor instead.
 func (*Hop) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{15}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Hop) GetSite() string {
@@ -1166,7 +1270,7 @@ type Envelope struct {
 
 func (x *Envelope) Reset() {
 	*x = Envelope{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[16]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1282,7 @@ func (x *Envelope) String() string {
 func (*Envelope) ProtoMessage() {}
 
 func (x *Envelope) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[16]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1295,7 @@ func (x *Envelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
 func (*Envelope) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{16}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Envelope) GetId() string {
@@ -1344,7 +1448,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_backbone_site_v1_site_proto_msgTypes[17]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1460,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_backbone_site_v1_site_proto_msgTypes[17]
+	mi := &file_backbone_site_v1_site_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1473,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{17}
+	return file_backbone_site_v1_site_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Failure) GetClass() Class {
@@ -1439,7 +1543,13 @@ var File_backbone_site_v1_site_proto protoreflect.FileDescriptor
 
 const file_backbone_site_v1_site_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbackbone/site/v1/site.proto\x12\x10backbone.site.v1\".\n" +
+	"\x1bbackbone/site/v1/site.proto\x12\x10backbone.site.v1\"4\n" +
+	"\fTraceRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05asked\x18\x02 \x03(\tR\x05asked\"A\n" +
+	"\rTraceResponse\x12\x16\n" +
+	"\x06events\x18\x01 \x03(\fR\x06events\x12\x18\n" +
+	"\amissing\x18\x02 \x03(\tR\amissing\".\n" +
 	"\x10ReplicateRequest\x12\x1a\n" +
 	"\bquestion\x18\x01 \x01(\fR\bquestion\"+\n" +
 	"\x11ReplicateResponse\x12\x16\n" +
@@ -1560,12 +1670,13 @@ const file_backbone_site_v1_site_proto_rawDesc = "" +
 	"\x0fSCOPE_RECIPIENT\x10\x01\x12\x11\n" +
 	"\rSCOPE_MESSAGE\x10\x02\x12\x0e\n" +
 	"\n" +
-	"SCOPE_LINK\x10\x032\xc8\x02\n" +
+	"SCOPE_LINK\x10\x032\x92\x03\n" +
 	"\bSiteLink\x12H\n" +
 	"\x05Hello\x12\x1e.backbone.site.v1.HelloRequest\x1a\x1f.backbone.site.v1.HelloResponse\x12E\n" +
 	"\x04Ping\x12\x1d.backbone.site.v1.PingRequest\x1a\x1e.backbone.site.v1.PingResponse\x12U\n" +
 	"\bTransfer\x12!.backbone.site.v1.TransferRequest\x1a\".backbone.site.v1.TransferResponse(\x010\x01\x12T\n" +
-	"\tReplicate\x12\".backbone.site.v1.ReplicateRequest\x1a#.backbone.site.v1.ReplicateResponseB!Z\x1fbackbone/connectors/site/sitev1b\x06proto3"
+	"\tReplicate\x12\".backbone.site.v1.ReplicateRequest\x1a#.backbone.site.v1.ReplicateResponse\x12H\n" +
+	"\x05Trace\x12\x1e.backbone.site.v1.TraceRequest\x1a\x1f.backbone.site.v1.TraceResponseB!Z\x1fbackbone/connectors/site/sitev1b\x06proto3"
 
 var (
 	file_backbone_site_v1_site_proto_rawDescOnce sync.Once
@@ -1580,57 +1691,61 @@ func file_backbone_site_v1_site_proto_rawDescGZIP() []byte {
 }
 
 var file_backbone_site_v1_site_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_backbone_site_v1_site_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_backbone_site_v1_site_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_backbone_site_v1_site_proto_goTypes = []any{
 	(Notify)(0),               // 0: backbone.site.v1.Notify
 	(Class)(0),                // 1: backbone.site.v1.Class
 	(Scope)(0),                // 2: backbone.site.v1.Scope
-	(*ReplicateRequest)(nil),  // 3: backbone.site.v1.ReplicateRequest
-	(*ReplicateResponse)(nil), // 4: backbone.site.v1.ReplicateResponse
-	(*HelloRequest)(nil),      // 5: backbone.site.v1.HelloRequest
-	(*HelloResponse)(nil),     // 6: backbone.site.v1.HelloResponse
-	(*PingRequest)(nil),       // 7: backbone.site.v1.PingRequest
-	(*PingResponse)(nil),      // 8: backbone.site.v1.PingResponse
-	(*TransferRequest)(nil),   // 9: backbone.site.v1.TransferRequest
-	(*TransferResponse)(nil),  // 10: backbone.site.v1.TransferResponse
-	(*Offer)(nil),             // 11: backbone.site.v1.Offer
-	(*Resume)(nil),            // 12: backbone.site.v1.Resume
-	(*Chunk)(nil),             // 13: backbone.site.v1.Chunk
-	(*End)(nil),               // 14: backbone.site.v1.End
-	(*Taken)(nil),             // 15: backbone.site.v1.Taken
-	(*Address)(nil),           // 16: backbone.site.v1.Address
-	(*Recipient)(nil),         // 17: backbone.site.v1.Recipient
-	(*Hop)(nil),               // 18: backbone.site.v1.Hop
-	(*Envelope)(nil),          // 19: backbone.site.v1.Envelope
-	(*Failure)(nil),           // 20: backbone.site.v1.Failure
-	nil,                       // 21: backbone.site.v1.Envelope.ExtraEntry
+	(*TraceRequest)(nil),      // 3: backbone.site.v1.TraceRequest
+	(*TraceResponse)(nil),     // 4: backbone.site.v1.TraceResponse
+	(*ReplicateRequest)(nil),  // 5: backbone.site.v1.ReplicateRequest
+	(*ReplicateResponse)(nil), // 6: backbone.site.v1.ReplicateResponse
+	(*HelloRequest)(nil),      // 7: backbone.site.v1.HelloRequest
+	(*HelloResponse)(nil),     // 8: backbone.site.v1.HelloResponse
+	(*PingRequest)(nil),       // 9: backbone.site.v1.PingRequest
+	(*PingResponse)(nil),      // 10: backbone.site.v1.PingResponse
+	(*TransferRequest)(nil),   // 11: backbone.site.v1.TransferRequest
+	(*TransferResponse)(nil),  // 12: backbone.site.v1.TransferResponse
+	(*Offer)(nil),             // 13: backbone.site.v1.Offer
+	(*Resume)(nil),            // 14: backbone.site.v1.Resume
+	(*Chunk)(nil),             // 15: backbone.site.v1.Chunk
+	(*End)(nil),               // 16: backbone.site.v1.End
+	(*Taken)(nil),             // 17: backbone.site.v1.Taken
+	(*Address)(nil),           // 18: backbone.site.v1.Address
+	(*Recipient)(nil),         // 19: backbone.site.v1.Recipient
+	(*Hop)(nil),               // 20: backbone.site.v1.Hop
+	(*Envelope)(nil),          // 21: backbone.site.v1.Envelope
+	(*Failure)(nil),           // 22: backbone.site.v1.Failure
+	nil,                       // 23: backbone.site.v1.Envelope.ExtraEntry
 }
 var file_backbone_site_v1_site_proto_depIdxs = []int32{
-	11, // 0: backbone.site.v1.TransferRequest.offer:type_name -> backbone.site.v1.Offer
-	13, // 1: backbone.site.v1.TransferRequest.chunk:type_name -> backbone.site.v1.Chunk
-	14, // 2: backbone.site.v1.TransferRequest.end:type_name -> backbone.site.v1.End
-	12, // 3: backbone.site.v1.TransferResponse.resume:type_name -> backbone.site.v1.Resume
-	15, // 4: backbone.site.v1.TransferResponse.taken:type_name -> backbone.site.v1.Taken
-	20, // 5: backbone.site.v1.TransferResponse.refused:type_name -> backbone.site.v1.Failure
-	19, // 6: backbone.site.v1.Offer.envelope:type_name -> backbone.site.v1.Envelope
-	16, // 7: backbone.site.v1.Recipient.address:type_name -> backbone.site.v1.Address
+	13, // 0: backbone.site.v1.TransferRequest.offer:type_name -> backbone.site.v1.Offer
+	15, // 1: backbone.site.v1.TransferRequest.chunk:type_name -> backbone.site.v1.Chunk
+	16, // 2: backbone.site.v1.TransferRequest.end:type_name -> backbone.site.v1.End
+	14, // 3: backbone.site.v1.TransferResponse.resume:type_name -> backbone.site.v1.Resume
+	17, // 4: backbone.site.v1.TransferResponse.taken:type_name -> backbone.site.v1.Taken
+	22, // 5: backbone.site.v1.TransferResponse.refused:type_name -> backbone.site.v1.Failure
+	21, // 6: backbone.site.v1.Offer.envelope:type_name -> backbone.site.v1.Envelope
+	18, // 7: backbone.site.v1.Recipient.address:type_name -> backbone.site.v1.Address
 	0,  // 8: backbone.site.v1.Recipient.notify:type_name -> backbone.site.v1.Notify
-	16, // 9: backbone.site.v1.Envelope.originator:type_name -> backbone.site.v1.Address
-	17, // 10: backbone.site.v1.Envelope.recipients:type_name -> backbone.site.v1.Recipient
-	18, // 11: backbone.site.v1.Envelope.trace:type_name -> backbone.site.v1.Hop
-	21, // 12: backbone.site.v1.Envelope.extra:type_name -> backbone.site.v1.Envelope.ExtraEntry
+	18, // 9: backbone.site.v1.Envelope.originator:type_name -> backbone.site.v1.Address
+	19, // 10: backbone.site.v1.Envelope.recipients:type_name -> backbone.site.v1.Recipient
+	20, // 11: backbone.site.v1.Envelope.trace:type_name -> backbone.site.v1.Hop
+	23, // 12: backbone.site.v1.Envelope.extra:type_name -> backbone.site.v1.Envelope.ExtraEntry
 	1,  // 13: backbone.site.v1.Failure.class:type_name -> backbone.site.v1.Class
 	2,  // 14: backbone.site.v1.Failure.scope:type_name -> backbone.site.v1.Scope
-	5,  // 15: backbone.site.v1.SiteLink.Hello:input_type -> backbone.site.v1.HelloRequest
-	7,  // 16: backbone.site.v1.SiteLink.Ping:input_type -> backbone.site.v1.PingRequest
-	9,  // 17: backbone.site.v1.SiteLink.Transfer:input_type -> backbone.site.v1.TransferRequest
-	3,  // 18: backbone.site.v1.SiteLink.Replicate:input_type -> backbone.site.v1.ReplicateRequest
-	6,  // 19: backbone.site.v1.SiteLink.Hello:output_type -> backbone.site.v1.HelloResponse
-	8,  // 20: backbone.site.v1.SiteLink.Ping:output_type -> backbone.site.v1.PingResponse
-	10, // 21: backbone.site.v1.SiteLink.Transfer:output_type -> backbone.site.v1.TransferResponse
-	4,  // 22: backbone.site.v1.SiteLink.Replicate:output_type -> backbone.site.v1.ReplicateResponse
-	19, // [19:23] is the sub-list for method output_type
-	15, // [15:19] is the sub-list for method input_type
+	7,  // 15: backbone.site.v1.SiteLink.Hello:input_type -> backbone.site.v1.HelloRequest
+	9,  // 16: backbone.site.v1.SiteLink.Ping:input_type -> backbone.site.v1.PingRequest
+	11, // 17: backbone.site.v1.SiteLink.Transfer:input_type -> backbone.site.v1.TransferRequest
+	5,  // 18: backbone.site.v1.SiteLink.Replicate:input_type -> backbone.site.v1.ReplicateRequest
+	3,  // 19: backbone.site.v1.SiteLink.Trace:input_type -> backbone.site.v1.TraceRequest
+	8,  // 20: backbone.site.v1.SiteLink.Hello:output_type -> backbone.site.v1.HelloResponse
+	10, // 21: backbone.site.v1.SiteLink.Ping:output_type -> backbone.site.v1.PingResponse
+	12, // 22: backbone.site.v1.SiteLink.Transfer:output_type -> backbone.site.v1.TransferResponse
+	6,  // 23: backbone.site.v1.SiteLink.Replicate:output_type -> backbone.site.v1.ReplicateResponse
+	4,  // 24: backbone.site.v1.SiteLink.Trace:output_type -> backbone.site.v1.TraceResponse
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
 	15, // [15:15] is the sub-list for extension type_name
 	15, // [15:15] is the sub-list for extension extendee
 	0,  // [0:15] is the sub-list for field type_name
@@ -1641,24 +1756,24 @@ func file_backbone_site_v1_site_proto_init() {
 	if File_backbone_site_v1_site_proto != nil {
 		return
 	}
-	file_backbone_site_v1_site_proto_msgTypes[6].OneofWrappers = []any{
+	file_backbone_site_v1_site_proto_msgTypes[8].OneofWrappers = []any{
 		(*TransferRequest_Offer)(nil),
 		(*TransferRequest_Chunk)(nil),
 		(*TransferRequest_End)(nil),
 	}
-	file_backbone_site_v1_site_proto_msgTypes[7].OneofWrappers = []any{
+	file_backbone_site_v1_site_proto_msgTypes[9].OneofWrappers = []any{
 		(*TransferResponse_Resume)(nil),
 		(*TransferResponse_Taken)(nil),
 		(*TransferResponse_Refused)(nil),
 	}
-	file_backbone_site_v1_site_proto_msgTypes[8].OneofWrappers = []any{}
+	file_backbone_site_v1_site_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backbone_site_v1_site_proto_rawDesc), len(file_backbone_site_v1_site_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

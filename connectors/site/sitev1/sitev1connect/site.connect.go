@@ -47,6 +47,8 @@ const (
 	SiteLinkTransferProcedure = "/backbone.site.v1.SiteLink/Transfer"
 	// SiteLinkReplicateProcedure is the fully-qualified name of the SiteLink's Replicate RPC.
 	SiteLinkReplicateProcedure = "/backbone.site.v1.SiteLink/Replicate"
+	// SiteLinkTraceProcedure is the fully-qualified name of the SiteLink's Trace RPC.
+	SiteLinkTraceProcedure = "/backbone.site.v1.SiteLink/Trace"
 )
 
 // SiteLinkClient is a client for the backbone.site.v1.SiteLink service.
@@ -64,6 +66,9 @@ type SiteLinkClient interface {
 	// Replicate puts a question about the answering site's directory; question and answer are the directories' own, at
 	// most 2 MiB each. FAILED_PRECONDITION: the answering site does not replicate with the caller.
 	Replicate(context.Context, *sitev1.ReplicateRequest) (*sitev1.ReplicateResponse, error)
+	// Trace tells what happened, at the answering site and beyond it, to a message that the caller has handed over.
+	// NOT_FOUND: the caller has handed over no such message.
+	Trace(context.Context, *sitev1.TraceRequest) (*sitev1.TraceResponse, error)
 }
 
 // NewSiteLinkClient constructs a client for the backbone.site.v1.SiteLink service. By default, it
@@ -101,6 +106,12 @@ func NewSiteLinkClient(httpClient connect.HTTPClient, baseURL string, opts ...co
 			connect.WithSchema(siteLinkMethods.ByName("Replicate")),
 			connect.WithClientOptions(opts...),
 		),
+		trace: connect.NewClient[sitev1.TraceRequest, sitev1.TraceResponse](
+			httpClient,
+			baseURL+SiteLinkTraceProcedure,
+			connect.WithSchema(siteLinkMethods.ByName("Trace")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -110,6 +121,7 @@ type siteLinkClient struct {
 	ping      *connect.Client[sitev1.PingRequest, sitev1.PingResponse]
 	transfer  *connect.Client[sitev1.TransferRequest, sitev1.TransferResponse]
 	replicate *connect.Client[sitev1.ReplicateRequest, sitev1.ReplicateResponse]
+	trace     *connect.Client[sitev1.TraceRequest, sitev1.TraceResponse]
 }
 
 // Hello calls backbone.site.v1.SiteLink.Hello.
@@ -144,6 +156,15 @@ func (c *siteLinkClient) Replicate(ctx context.Context, req *sitev1.ReplicateReq
 	return nil, err
 }
 
+// Trace calls backbone.site.v1.SiteLink.Trace.
+func (c *siteLinkClient) Trace(ctx context.Context, req *sitev1.TraceRequest) (*sitev1.TraceResponse, error) {
+	response, err := c.trace.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // SiteLinkHandler is an implementation of the backbone.site.v1.SiteLink service.
 type SiteLinkHandler interface {
 	// Hello agrees on a protocol version and tells limits. FAILED_PRECONDITION: no common version, or the caller is
@@ -159,6 +180,9 @@ type SiteLinkHandler interface {
 	// Replicate puts a question about the answering site's directory; question and answer are the directories' own, at
 	// most 2 MiB each. FAILED_PRECONDITION: the answering site does not replicate with the caller.
 	Replicate(context.Context, *sitev1.ReplicateRequest) (*sitev1.ReplicateResponse, error)
+	// Trace tells what happened, at the answering site and beyond it, to a message that the caller has handed over.
+	// NOT_FOUND: the caller has handed over no such message.
+	Trace(context.Context, *sitev1.TraceRequest) (*sitev1.TraceResponse, error)
 }
 
 // NewSiteLinkHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -192,6 +216,12 @@ func NewSiteLinkHandler(svc SiteLinkHandler, opts ...connect.HandlerOption) (str
 		connect.WithSchema(siteLinkMethods.ByName("Replicate")),
 		connect.WithHandlerOptions(opts...),
 	)
+	siteLinkTraceHandler := connect.NewUnaryHandlerSimple(
+		SiteLinkTraceProcedure,
+		svc.Trace,
+		connect.WithSchema(siteLinkMethods.ByName("Trace")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/backbone.site.v1.SiteLink/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SiteLinkHelloProcedure:
@@ -202,6 +232,8 @@ func NewSiteLinkHandler(svc SiteLinkHandler, opts ...connect.HandlerOption) (str
 			siteLinkTransferHandler.ServeHTTP(w, r)
 		case SiteLinkReplicateProcedure:
 			siteLinkReplicateHandler.ServeHTTP(w, r)
+		case SiteLinkTraceProcedure:
+			siteLinkTraceHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -225,4 +257,8 @@ func (UnimplementedSiteLinkHandler) Transfer(context.Context, *connect.BidiStrea
 
 func (UnimplementedSiteLinkHandler) Replicate(context.Context, *sitev1.ReplicateRequest) (*sitev1.ReplicateResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("backbone.site.v1.SiteLink.Replicate is not implemented"))
+}
+
+func (UnimplementedSiteLinkHandler) Trace(context.Context, *sitev1.TraceRequest) (*sitev1.TraceResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("backbone.site.v1.SiteLink.Trace is not implemented"))
 }

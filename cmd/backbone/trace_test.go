@@ -1,0 +1,65 @@
+package main
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"backbone/gateway/config"
+	"backbone/gateway/tracking"
+)
+
+// A joined site may ask about what it handed over itself, and about nothing else.
+func TestASiteLearnsOnlyOfItsOwnMessages(t *testing.T) {
+	dir := t.TempDir()
+	d := embeddedSite
+	d.Control, d.SMTP, d.X400 = freePort(t), freePort(t), freePort(t)
+	p, err := writeSite(dir, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(p, kinds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := openSite(cfg, slog.New(slog.NewTextHandler(t.Output(), nil)), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, e := range []tracking.Event{
+		{Type: tracking.Received, Site: "SITEA", ID: "THEIRS-1", Connector: "x400", Peer: "SITEB"},
+		{Type: tracking.Delivered, Site: "SITEA", ID: "THEIRS-1", Connector: "msmail", Dest: "msmail:NET/PO1"},
+		{Type: tracking.Report, Site: "SITEA", ID: "REPORT-1", About: "THEIRS-1"},
+		{Type: tracking.Received, Site: "SITEA", ID: "OURS-1", Connector: "msmail", Peer: "NET/PO1"},
+		{Type: tracking.Received, Site: "SITEA", ID: "CLAIMED-1", Connector: "imc", Peer: "SITEB"}, // a name that an SMTP client gave itself
+	} {
+		if err := s.track.Append(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		site, id string
+		events   int
+	}{
+		"what it handed over, with the report about it": {"SITEB", "THEIRS-1", 3},
+		"another site's message":                        {"SITEC", "THEIRS-1", 0},
+		"a message of ours":                             {"SITEB", "OURS-1", 0},
+		"one that somebody sent in its name":            {"SITEB", "CLAIMED-1", 0},
+		"one that there is not":                         {"SITEB", "NOBODYS-1", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := s.service.AnswerTrace(t.Context(), c.site, c.id, []string{c.site})
+			if len(got.Events) != c.events || (err == nil) != (c.events > 0) {
+				t.Errorf("%d events, error %v; want %d", len(got.Events), err, c.events)
+			}
+			if err != nil && !strings.Contains(err.Error(), "no message of that name") {
+				t.Errorf("error %v tells more than that there is nothing", err)
+			}
+		})
+	}
+}
