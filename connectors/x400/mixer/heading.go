@@ -93,8 +93,8 @@ func (m *Mapper) heading(h textproto.Header, parts []string) (*p22.Heading, erro
 				out.Extensions = append(out.Extensions, p22.NewIncompleteCopy())
 			}
 		case "language":
-			var x p22.Extension
-			if x, ok = p22.NewLanguages(strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })); ok && !m.Options.Stack1984 {
+			x, fits := p22.NewLanguages(strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' }))
+			if ok = fits && !m.Options.Stack1984; ok {
 				out.Extensions = append(out.Extensions, x)
 			}
 		case "importance":

@@ -257,7 +257,7 @@ func TestWhatHasNoPlaceIn1984IsNoted(t *testing.T) {
 	m.Options.Stack1984 = true
 	var notes []string
 	m.Note = func(n mail.Note) { notes = append(notes, n.Action+" "+n.Field) }
-	o, err := p22.Parse(there(t, m, report))
+	o, err := p22.Parse(there(t, m, "Language: en\nIncomplete-Copy: \n"+report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestWhatHasNoPlaceIn1984IsNoted(t *testing.T) {
 	if diff := cmp.Diff([]string{"ia5-text", "ia5-text", "ia5-text", "bilaterally-defined", "message"}, kinds); diff != "" || o.IPM.Extensions != nil {
 		t.Error(diff, o.IPM.Extensions)
 	}
-	for _, want := range []string{"lost Date", "lost X-Mmff-Priority", "lost text", "lost attachment FIGURES.DOC"} {
+	for _, want := range []string{"lost Language", "lost Incomplete-Copy", "lost Date", "lost X-Mmff-Priority", "lost text", "lost attachment FIGURES.DOC"} {
 		if !strings.Contains(strings.ToLower(strings.Join(notes, "\n")), strings.ToLower(want)) {
 			t.Errorf("no note %q in %q", want, notes)
 		}
