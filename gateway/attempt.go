@@ -221,7 +221,7 @@ func (s *settling) linkDown(f *mail.Failure) {
 	if f.RetryAfter > wait {
 		wait = f.RetryAfter
 	}
-	if g.links.failed(d, f, s.probe, s.now, s.now.Add(wait)) {
+	if g.links.failed(d, f, s.probe, s.now.Add(-s.took), s.now, s.now.Add(wait)) {
 		g.log.Warn("link is down", "connector", d.Connector, "dest", d.Host, "class", f.Class, "err", f.Error(), "retry_in", wait.Round(time.Second))
 		g.look(look{dest: d})
 	}

@@ -19,6 +19,7 @@ type links struct {
 // link is one next hop that failed to open, until it opens again.
 type link struct {
 	since    time.Time // first failure in a row
+	latest   time.Time // ...and the last
 	until    time.Time // no attempt before this
 	failures int       // opens that failed in a row
 	last     *mail.Failure
@@ -46,9 +47,9 @@ type LinkStatus struct {
 
 func newLinks() *links { return &links{m: map[queue.Dest]*link{}} }
 
-// failed counts one failed open and returns true when the link was up before. Probe tells the attempt that was to find
-// out: while it runs, others that were under way before it tell nothing new.
-func (l *links) failed(d queue.Dest, f *mail.Failure, probe bool, now, until time.Time) (first bool) {
+// failed counts one failed open, of an attempt that began at the given time, and returns true when the link was up
+// before. An attempt that was already under way when the link last failed tells nothing new; the probe always does.
+func (l *links) failed(d queue.Dest, f *mail.Failure, probe bool, began, now, until time.Time) (first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.m[d]
@@ -56,12 +57,11 @@ func (l *links) failed(d queue.Dest, f *mail.Failure, probe bool, now, until tim
 		k = &link{since: now}
 		l.m[d] = k
 		first = true
-	}
-	if k.probing && !probe || now.Before(k.until) && !k.probing && !k.untested {
-		return false // another transfer that was already under way when the link went down: the same failure, counted once
+	} else if !probe && !began.After(k.latest) {
+		return false
 	}
 	k.failures++
-	k.until, k.last, k.probing, k.untested = until, f, false, false
+	k.latest, k.until, k.last, k.probing, k.untested = now, until, f, false, false
 	return first
 }
 
