@@ -203,8 +203,8 @@ func cutOnce(t *testing.T, kind string, n int, sum *tally) {
 	v.on()
 	s.backbone("queue", "check", "--offline")
 	s.start()
-	until(t, time.Minute, "everything has moved", func() bool {
-		left, err := filepath.Glob(filepath.Join(s.po("NET/PO1"), "submit", "*.MSG"))
+	until(t, time.Minute, "everything has moved", func() bool { // .BSY: claimed, and not yet taken
+		left, err := filepath.Glob(filepath.Join(s.po("NET/PO1"), "submit", "*.[MB]S[GY]"))
 		return err == nil && len(left) == 0 && strings.TrimSpace(s.backbone("queue", "list", "--json")) == ""
 	})
 	l.compare(delivered(t, s.po("NET/PO2")), sum)

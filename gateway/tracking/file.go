@@ -75,6 +75,16 @@ func (w *writer) open(s segment) error {
 	return nil
 }
 
+// mendFile mends the end of a file that is not open.
+func mendFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = mend(f)
+	return errors.Join(err, f.Close())
+}
+
 func mend(f *os.File) (size int64, err error) {
 	st, err := f.Stat()
 	if err != nil {

@@ -93,6 +93,11 @@ func Open(dir string, o Options) (*Log, error) {
 	if segs, err = prune(dir, segs, o.Keep, o.MaxBytes, time.Now()); err != nil {
 		return nil, err
 	}
+	if n := len(segs); n > 0 { // a reader may begin at the end before anything is written
+		if err := mendFile(segs[n-1].log(dir)); err != nil {
+			o.Log.Warn("end of the tracking log not mended", "err", err)
+		}
+	}
 	l := &Log{dir: dir, o: o, in: make(chan *pending, backlog), segs: segs, grown: make(chan struct{})}
 	l.index.dir = dir
 	l.wg.Add(1)

@@ -412,3 +412,24 @@ func TestEventsOfOneStepAreWrittenTogetherInTheirOrder(t *testing.T) {
 		t.Errorf("%d written, want 3", n)
 	}
 }
+
+// TestAReaderThatBeginsBehindATornLineSeesTheNext: found by cutting the power.
+func TestAReaderThatBeginsBehindATornLineSeesTheNext(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, time.Now().UTC().Format("20060102")+".log")
+	if err := os.WriteFile(path, []byte(`{"type":"failed","id":"M1","te`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := openAt(t, dir, Options{})
+	at := l.Tail()
+	put(t, l, Event{Type: Queued, ID: "M2"})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for e, err := range l.Follow(ctx, at) {
+		if err != nil || e.ID != "M2" {
+			t.Errorf("%v, %v", e, err)
+		}
+		return
+	}
+	t.Error("nothing came")
+}
