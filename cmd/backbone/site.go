@@ -20,6 +20,7 @@ import (
 	"backbone/gateway/control"
 	"backbone/gateway/control/dashboard"
 	"backbone/gateway/directory"
+	"backbone/gateway/monitor"
 	"backbone/gateway/tracking"
 	"backbone/queue"
 	"backbone/queue/boltqueue"
@@ -97,6 +98,11 @@ func openSiteOn(bound *sockets, cfg *config.Config, log *slog.Logger, connect bo
 		Connector: gateway.NewPostmasterFile(filepath.Join(cfg.Site.Data, "postmaster.mbox")),
 		Common:    connectors.Common{Name: "postmaster", Type: "postmaster", Parallel: 1},
 	}, gateway.Member{Connector: s.agent, Common: connectors.Common{Name: agent.Name, Type: agent.Name, Parallel: 1}})
+	watch, err := openMonitor(cfg, log)
+	if err != nil {
+		return s, err
+	}
+	members = append(members, gateway.Member{Connector: watch, Common: connectors.Common{Name: monitor.Name, Type: monitor.Name, Parallel: 1}})
 	s.gw, err = gateway.New(gateway.Options{
 		Settings: rules(cfg), Site: id, Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, Routes: s.agent.Routes,
 		Workers: cfg.Queue.Workers, LeaseFor: cfg.Queue.Lease.D(), Drain: cfg.Queue.Drain.D(), Log: log,
@@ -114,10 +120,10 @@ func openSiteOn(bound *sockets, cfg *config.Config, log *slog.Logger, connect bo
 		joined[i] = m.Connector
 	}
 	s.agent.Join(joined, s.gw.Recalculate)
-	s.sources = append(s.sources, s.agent)
+	s.sources = append(s.sources, s.agent, watch)
 	s.service = &control.Service{
 		Gateway: s.gw, Agent: s.agent, Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, DeleteGuard: cfg.Directory.DeleteGuard,
-		Audit: audit, Flow: control.NewFlow(s.store.Stats), Version: version, Started: time.Now(), Log: log,
+		Audit: audit, Monitor: watch, Flow: control.NewFlow(s.store.Stats), Version: version, Started: time.Now(), Log: log,
 	}
 	if connect {
 		s.service.Reload = s.reload

@@ -63,6 +63,9 @@ func (a *app) status(st control.Status) error {
 			return err
 		}
 	}
+	if err := a.watchedWays(st); err != nil {
+		return err
+	}
 	if len(st.Ages) == 0 {
 		return nil
 	}

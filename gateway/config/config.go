@@ -33,6 +33,7 @@ type Config struct {
 	DirSync     DirSync     `toml:"dirsync" doc:"directory synchronization with post offices"`
 	Replication Replication `toml:"replication" doc:"directory replication with joined sites; address spaces between them then follow by themselves"`
 	Tracking    Tracking    `toml:"tracking" doc:"the tracking log"`
+	Monitor     Monitor     `toml:"monitor" doc:"the link monitor: pings over each watched way; Exchange's times"`
 	Log         Log         `toml:"log" doc:"the daemon's own log, on stderr"`
 
 	Connectors []connectors.Config `toml:"-"` // in the order of the file
@@ -170,6 +171,7 @@ func Default() *Config {
 		DirSync:     DirSync{Attach: 200, KeepUpdates: d(60 * 24 * time.Hour), T1: daily(2), T2: daily(4), T3: daily(6)},
 		Replication: Replication{Interval: d(15 * time.Minute)},
 		Tracking:    Tracking{Keep: d(30 * 24 * time.Hour), Subjects: true},
+		Monitor:     Monitor{Interval: d(15 * time.Minute), Critical: d(5 * time.Minute), Warning: d(30 * time.Minute), Alert: d(time.Hour)},
 		Log:         Log{Level: "info", Format: "text"},
 	}
 }
@@ -308,6 +310,7 @@ func (c *Config) check(at func(key, format string, args ...any)) {
 		}
 	}
 	c.checkControl(at)
+	c.checkMonitor(at)
 	if c.Queue.Store != "bolt" {
 		at("queue.store", "%q: write \"bolt\"", c.Queue.Store)
 	}

@@ -19,6 +19,7 @@ import (
 	"backbone/gateway/address"
 	"backbone/gateway/agent"
 	"backbone/gateway/directory"
+	"backbone/gateway/monitor"
 	"backbone/gateway/tracking"
 	"backbone/queue"
 )
@@ -32,8 +33,9 @@ type Service struct {
 	Tracking  *tracking.Log
 	Members   []gateway.Member
 	Drops     []connectors.Quarantine
-	Audit     *Audit // nil: changes are not recorded
-	Flow      *Flow  // nil: nothing is counted
+	Audit     *Audit           // nil: changes are not recorded
+	Flow      *Flow            // nil: nothing is counted
+	Monitor   *monitor.Monitor // nil: no way is watched
 	// DeleteGuard is the directory import's, in percent.
 	DeleteGuard int
 	// Stopping ends what would otherwise go on for ever, such as a stream of events; nil: nothing does.
@@ -276,6 +278,7 @@ type Status struct {
 	Connectors  []ConnectorStatus    `json:"connectors"`
 	Links       []gateway.LinkStatus `json:"links_down"`
 	Suspensions []queue.Suspension   `json:"suspensions"`
+	Monitor     []monitor.Status     `json:"monitor,omitempty"`
 	Ages        []AgeRow             `json:"ages"`
 }
 
@@ -299,6 +302,9 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 	var err error
 	if st.Connectors, err = s.Connectors(ctx); err != nil {
 		return st, err
+	}
+	if s.Monitor != nil {
+		st.Monitor = s.Monitor.Status()
 	}
 	rows := map[string]*AgeRow{}
 	var order []string

@@ -9,11 +9,13 @@ import (
 	"backbone/gateway"
 	"backbone/gateway/control"
 	"backbone/gateway/mail"
+	"backbone/gateway/monitor"
 	"backbone/queue"
 )
 
 type destinationsView struct {
 	Connectors []connectorRow
+	Monitor    []monitor.Status
 	Filter     string // only this connector
 	Return     string
 }
@@ -35,6 +37,9 @@ type destRow struct {
 
 func (d *Dashboard) destinationsPage(v *visit) error {
 	view := destinationsView{Filter: v.r.URL.Query().Get("connector"), Return: v.r.URL.RequestURI()}
+	if d.s.Monitor != nil {
+		view.Monitor = d.s.Monitor.Status()
+	}
 	var err error
 	if view.Connectors, err = d.connectorRows(v, view.Filter); err != nil {
 		return err

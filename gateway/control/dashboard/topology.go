@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"time"
 
 	"backbone/gateway/address"
+	"backbone/gateway/agent"
 	"backbone/gateway/control"
+	"backbone/gateway/monitor"
 )
 
 // The map's measures, in the SVG's own units.
@@ -138,6 +141,17 @@ func (d *Dashboard) troubles(v *visit, rows []connectorRow, held int) (out []tro
 			}
 		}
 	}
+	if d.s.Monitor != nil {
+		for _, m := range d.s.Monitor.Status() {
+			if m.State == monitor.Warning || m.State == monitor.Alert {
+				why := "the ping to " + m.To + " came back late"
+				if !m.Oldest.IsZero() {
+					why = "a ping to " + m.To + " has been out for " + span(time.Since(m.Oldest))
+				}
+				out = append(out, trouble{"Link monitor: " + m.Name + " is in the " + string(m.State) + " state", why, "/destinations"})
+			}
+		}
+	}
 	if held > 0 {
 		out = append(out, trouble{num(held) + " " + entries(held) + " held", "by an operator or as poison; only a release ends it", "/queue?state=held"})
 	}
@@ -184,7 +198,7 @@ func layMap(site string, rows []connectorRow, spaces []spaceLink) siteMap {
 			pos = append(pos, postOffices(c)...)
 			continue
 		}
-		if c.Type == "postmaster" {
+		if c.Type == "postmaster" || c.Type == agent.Name || c.Type == monitor.Name { // they lead nowhere
 			continue
 		}
 		connAt[c.Name] = len(conns)
