@@ -189,6 +189,9 @@ func (s *Store) commitRound(last bool) time.Duration {
 			err = errors.Join(err, f.Close())
 		}
 		s.mu.Lock()
+		if err == nil {
+			err = s.fatal // the disk failed meanwhile: what a sync says that ended after that proves nothing
+		}
 		if err == nil && num == s.log.num {
 			s.log.durable = uint32(off)
 		}
