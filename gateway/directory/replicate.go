@@ -197,7 +197,8 @@ func (r *Replicated) Add(o Replicated) {
 // that have the same number, which happens when a restored site goes on from where its backup was, the one written later,
 // then the deletion, then the one with the greater digest. So all replicas agree whatever the order in which they hear of
 // things. An entry of our own is taken only when it is not part of our own present history, that is, when we lost it; if
-// it is, and deleted so long ago that the tombstone is forgotten, it is deleted once more for all. An address that two
+// it is, what we have is said once more for all: that it was deleted, if so long ago that the tombstone is forgotten, or
+// that it is there, if another site gave it up because a third one's whole list did not have it. An address that two
 // sites' entries claim is kept with both and answered as ambiguous.
 func (d *Directory) Replicate(name string, b Batch) (r Replicated, err error) {
 	d.write.Lock()
@@ -269,8 +270,13 @@ func (d *Directory) consider(tx *bbolt.Tx, name string, es []Entry, newest map[s
 		}
 		if own {
 			if ours(tx, e.Written, e.Stamp) {
-				if old == nil && !e.Deleted { // deleted here so long ago that it is forgotten
-					newest[k] = &Entry{Class: e.Class, Name: e.Name, Site: e.Site, Version: e.Version + 1, Changed: time.Now().UTC().Truncate(time.Second), Deleted: true}
+				now := time.Now().UTC().Truncate(time.Second)
+				switch {
+				case old == nil && !e.Deleted: // deleted here so long ago that it is forgotten
+					newest[k] = &Entry{Class: e.Class, Name: e.Name, Site: e.Site, Version: e.Version + 1, Changed: now, Deleted: true}
+				case old != nil && !old.Deleted && e.Deleted: // given up by a site that did not find it in another's whole list
+					newest[k] = old.clone()
+					newest[k].Version, newest[k].Changed, newest[k].From = e.Version+1, now, ""
 				}
 				r.Known++
 				continue
