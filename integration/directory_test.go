@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -353,5 +354,52 @@ func TestAnUnregisteredRequestorIsRefusedWithTheKBsError(t *testing.T) {
 	until(t, time.Minute, "the answer arrives", func() bool { return x.collect() > 0 })
 	if len(x.Told) != 1 || x.Told[0].Code != 72 {
 		t.Errorf("the requestor is told %+v, want [72]", x.Told)
+	}
+}
+
+func TestAMSMailUserAnswersWhoeverWroteToHim(t *testing.T) {
+	a, _ := pair(t, func(self, _ *site, name, _, _ string) string {
+		if name == "SITEB" {
+			return ""
+		}
+		return smtpIn(self) + "smarthost = [\"127.0.0.1:1\"]\nspace = [ { address = \"SMTP:*\" } ]\n"
+	})
+	a.stop()
+	text, err := os.ReadFile(a.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.NewReplacer("gateways = [\"SMTP\", \"X400\"]", "gateways = []", "name = \"SITEA\"", "name = \"SITEA\"\nms = \"NET/SITEA\"").Replace(string(text))
+	if err := os.WriteFile(a.config, []byte(changed), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	a.start()
+	a.backbone("directory", "add", "BEN", "--display", "Ben", "--target", "SMTP:ben@example.org", "--proxy", "MS:NET/SITEA/BEN")
+	for _, from := range []string{"ben@example.org", "kim@elsewhere.example"} {
+		out, err := exec.Command("swaks", "--server", a.smtp, "--from", from, "--to", "IMCEAMS-NET_PO1_ASMITH@sitea.example", "--h-Subject", from, "--body", "Hello").CombinedOutput()
+		if err != nil {
+			t.Fatalf("swaks: %v\n%s", err, out)
+		}
+	}
+	until(t, time.Minute, "both arrive", func() bool { return len(delivered(t, a.po("NET/PO1"))) == 2 })
+	for i, f := range delivered(t, a.po("NET/PO1")) {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := bytes.Cut(text, []byte("FROM:CSI:"))
+		from, _, _ := bytes.Cut(rest, []byte("\r\n"))
+		_, rest, _ = bytes.Cut(text, []byte("SUBJECT:"))
+		subject, _, _ := bytes.Cut(rest, []byte("\r\n"))
+		if known := string(from) == "NET/SITEA/BEN"; !bytes.HasPrefix(from, []byte("NET/SITEA/")) || known != (string(subject) == "ben@example.org") {
+			t.Errorf("%s can be answered at %q", subject, from)
+		}
+		drop(t, a.po("NET/PO1"), fmt.Sprintf("ANSWER%d", i), message("NET/PO1/ASMITH", "CSI:"+string(from), "RE: "+string(subject), "Hello back\r\n", nil))
+	}
+	for _, to := range []string{"ben@example.org", "kim@elsewhere.example"} {
+		until(t, time.Minute, "an answer to "+to+" is on its way", func() bool {
+			out, err := a.try("queue", "list", "--to", "*"+to, "--json")
+			return err == nil && strings.Contains(out, to)
+		})
 	}
 }
