@@ -27,13 +27,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // world is SITEA calling SITEB through a proxy that can cut. The gateway of SITEB is an Acceptor that outlives
 // restarts of its listener.
 type world struct {
-	t     testing.TB
-	dir   string
-	gw    *connectortest.Acceptor
-	cfgA  *Config // the caller's
-	cfgB  *Config // the called's
-	proxy *proxy
-	log   *slog.Logger
+	replica func(ctx context.Context, site string, question []byte) ([]byte, error)
+	t       testing.TB
+	dir     string
+	gw      *connectortest.Acceptor
+	cfgA    *Config // the caller's
+	cfgB    *Config // the called's
+	proxy   *proxy
+	log     *slog.Logger
 
 	link   *Link
 	source *listener
@@ -84,7 +85,7 @@ func identity(t testing.TB, dir, site string) (cert, key string) {
 }
 
 func (w *world) env(site string) connectors.Env {
-	return connectors.Env{Site: connectors.Site{Name: site}, Book: &connectortest.Book{}, Log: w.log, Dir: func(name string) (string, error) {
+	return connectors.Env{Site: connectors.Site{Name: site}, Replica: w.replica, Book: &connectortest.Book{}, Log: w.log, Dir: func(name string) (string, error) {
 		dir := filepath.Join(w.dir, site+"-"+name)
 		return dir, os.MkdirAll(dir, 0o700)
 	}}
