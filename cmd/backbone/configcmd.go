@@ -57,7 +57,7 @@ func (a *app) configCommand() *cobra.Command {
 	reference := &cobra.Command{Use: "reference", Short: "Print every key with its default and meaning", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 		return config.Reference(a.out, kinds)
 	}}
-	c.AddCommand(check, show, diff, a.configReload(), reference)
+	c.AddCommand(check, show, diff, a.configReload(), a.configMigrateGWART(), reference)
 	return c
 }
 
