@@ -117,7 +117,7 @@ func (s *Service) public(mux *http.ServeMux) {
 			s.Log.Debug("readiness not sent", "err", err)
 		}
 	})
-	mux.HandleFunc("GET /metrics", s.metrics)
+	mux.Handle("GET /metrics", s.Metrics())
 }
 
 func get(mux *http.ServeMux, path string, do func(*http.Request) (any, error)) {
