@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"strings"
@@ -129,7 +128,7 @@ func (a *app) dirsyncExport() *cobra.Command {
 func (a *app) dirsyncImport() *cobra.Command {
 	var dry bool
 	c := &cobra.Command{Use: "import NET/PO FILE", Short: "Take a post office's list, IMPORT.EXE's text, as if it had sent it; - reads stdin", Args: cobra.ExactArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
-		var in io.Reader = a.in
+		in := a.in
 		if args[1] != "-" {
 			f, err := os.Open(args[1])
 			if err != nil {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"flag"
 	"testing"
 
 	"backbone/gateway/address"
@@ -8,6 +9,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain bounds the property test, whose checks are long; -rapid.checks asks for more.
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", "40"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func ms(s string) address.Address { return address.Address{Type: address.MS, Value: s} }
