@@ -167,6 +167,7 @@ func converge(t *testing.T, rt *rapid.T) {
 	}
 	w.cut = false
 	w.flush()
+	time.Sleep(patience * time.Minute)
 	for range 5 {
 		w.cycle()
 	}

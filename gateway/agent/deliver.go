@@ -102,7 +102,8 @@ func (a *Agent) receiveReplication(ctx context.Context, t *connectors.Transfer, 
 		return "", err
 	}
 	a.mu.Lock()
-	p.asked = time.Time{}
+	more = more || p.again
+	p.asked, p.again = time.Time{}, false
 	p.status.LastDone = time.Now()
 	partner := p.Partner
 	a.mu.Unlock()
@@ -114,15 +115,25 @@ func (a *Agent) receiveReplication(ctx context.Context, t *connectors.Transfer, 
 	return fmt.Sprintf("%d changes", len(m.Answer.Batch.Changes)), nil
 }
 
-// ask sends a question by mail.
+// patience is how many intervals a question by mail may stay without an answer before another one is asked.
+const patience = 2
+
+// ask sends a question by mail, one at a time: what comes up meanwhile waits for the answer.
 func (a *Agent) ask(ctx context.Context, p Partner) error {
+	now := time.Now()
+	a.mu.Lock()
+	s := a.peers[p.Site]
+	if waits := !s.asked.IsZero() && now.Sub(s.asked) < patience*p.Interval; waits {
+		s.again = true
+		a.mu.Unlock()
+		return nil
+	}
+	s.asked, s.again = now, false
+	a.mu.Unlock()
 	q, err := a.question(p.Site)
 	if err != nil {
 		return err
 	}
-	a.mu.Lock()
-	a.peers[p.Site].asked = time.Now()
-	a.mu.Unlock()
 	return a.send(ctx, outgoing{to: p.Address, subject: fmt.Sprintf("Directory of %s: what has changed after %d?", p.Site, q.Since.USN), body: replication.Seal(q.Encode(), p.Key)})
 }
 

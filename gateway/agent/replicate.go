@@ -17,6 +17,7 @@ type peer struct {
 	status PeerStatus
 	due    time.Time
 	asked  time.Time // by mail, without an answer so far
+	again  bool      // something to ask once the answer is here
 }
 
 // PeerStatus is a replication partner as an operator sees it.

@@ -249,6 +249,74 @@ func TestReplicationByMailNeedsTheKey(t *testing.T) {
 	})
 }
 
+func TestARestoredServersRequestorsGetTheWholeList(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		s := w.sites["SITEA"]
+		put := func(names ...string) {
+			for _, n := range names {
+				if _, err := s.d.Add(directory.Entry{Name: n, Target: ms("NET/PO9/" + n)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		put("A", "B")
+		w.cycle()
+		s.copyTo(s.file, s.file+".backup")
+		put("C", "D")
+		w.cycle()
+		s.copyTo(s.file+".backup", s.file)
+		s.o.Partners = nil      // nobody gives C and D back
+		put("E", "F", "G", "H") // beyond the number that the requestors have
+		for range 2 {
+			for _, po := range s.pos {
+				w.export(po)
+			}
+			w.flush()
+			if err := s.answer(context.Background(), ""); err != nil {
+				t.Fatal(err)
+			}
+			w.flush()
+			time.Sleep(time.Minute)
+		}
+		want := map[string]string{}
+		for _, n := range []string{"A", "B", "E", "F", "G", "H"} {
+			want["MS:NET/PO9/"+n] = n
+		}
+		if diff := cmp.Diff(want, w.pos["NET/PO1"].List); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
+}
+
+func TestByMailOneQuestionIsUnderWayAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, t.TempDir(), true)
+		defer w.close()
+		a, ctx := w.sites["SITEA"], context.Background()
+		for range 10 {
+			if err := a.Pull(ctx, "SITEB"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(w.mail) != 1 {
+			t.Fatalf("%d questions are under way, want one", len(w.mail))
+		}
+		w.mail = nil // lost
+		time.Sleep(patience * time.Minute)
+		if err := a.Pull(ctx, "SITEB"); err != nil || len(w.mail) != 1 {
+			t.Fatalf("%v, %d questions after the first was lost", err, len(w.mail))
+		}
+		w.deliver(0, false) // the question
+		if err := a.Pull(ctx, "SITEB"); err != nil {
+			t.Fatal(err)
+		}
+		w.deliver(0, false) // the answer
+		if len(w.mail) != 1 {
+			t.Errorf("%d questions after the answer, want the one that waited for it", len(w.mail))
+		}
+	})
+}
+
 func TestRoutesFollowFromOtherSitesConnectors(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		a := w.sites["SITEA"]
