@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // outbound is the writing side of a drop: who is delivering what, the one session, and its committer.
@@ -190,14 +192,15 @@ func (o *outbound) await(dirty **session) (*intent, bool) {
 	return in, ok
 }
 
-// commitTo is the order that makes a delivery happen once: contents (synced by their writer) and their .WRT names,
-// then key and name in the journal, then the name that the agent sees.
+// commitTo is the order that makes a delivery happen once: contents, their .WRT names, then key and name in the journal,
+// then the name that the agent sees.
 func (o *outbound) commitTo(s *session, batch []*intent) {
+	batch = syncAll(batch)
 	err := o.sound(s)
-	if err == nil {
+	if err == nil && len(batch) > 0 {
 		err = s.deliver.Sync()
 	}
-	if err == nil {
+	if err == nil && len(batch) > 0 {
 		err = s.journal.add(batch)
 	}
 	if err != nil {
@@ -214,4 +217,34 @@ func (o *outbound) commitTo(s *session, batch []*intent) {
 	for i, in := range batch {
 		in.result <- errs[i]
 	}
+}
+
+// syncsAtOnce bounds how many files of a batch are synced at the same time.
+const syncsAtOnce = 32
+
+// syncAll makes the contents of a batch durable, many at a time: a filesystem with a journal commits once for all syncs
+// that wait, and once for each when they come one after another. Those that fail are answered and left out.
+func syncAll(batch []*intent) []*intent {
+	errs := make([]error, len(batch))
+	var g errgroup.Group
+	g.SetLimit(syncsAtOnce)
+	for i, in := range batch {
+		g.Go(func() error {
+			for _, f := range in.files {
+				errs[i] = errors.Join(errs[i], f.Sync(), f.Close())
+			}
+			return nil
+		})
+	}
+	g.Wait() //nolint:errcheck // each has its own in errs
+	var sound []*intent
+	for i, in := range batch {
+		if errs[i] == nil {
+			sound = append(sound, in)
+			continue
+		}
+		in.abandon()
+		in.result <- errs[i]
+	}
+	return sound
 }

@@ -1,7 +1,6 @@
 package shadowpo
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -93,15 +92,25 @@ type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }
 
-// intent is a file that is written and waits for its key to be journalled and its name to appear.
+// intent is a file that is written, but not synced, and waits for that, for its key to be journalled and its name to appear.
 type intent struct {
 	key, name string
 	size      int64
+	files     []file // contents and side data, to be synced and closed
 	session   *session
 	result    chan error
 }
 
-// write makes the contents durable under a name that nobody collects.
+// abandon removes what was written of a delivery that failed.
+func (in *intent) abandon() {
+	for _, name := range []string{in.name + extWriting, in.name + extSideWrit} {
+		if err := ignoreMissing(in.session.deliver.Remove(name)); err != nil {
+			in.session.drop.log.Warn("unfinished file stays until the next start", "file", name, "err", err)
+		}
+	}
+}
+
+// write writes the contents under a name that nobody collects.
 func (s *session) write(o Outbound) (*intent, error) {
 	name := s.nextName()
 	for {
@@ -118,6 +127,7 @@ func (s *session) write(o Outbound) (*intent, error) {
 	if err != nil {
 		return nil, err
 	}
+	in := &intent{key: o.Key, name: name, files: []file{h}, session: s}
 	w := &counter{w: h}
 	sum := sha256.New()
 	var out io.Writer = w
@@ -130,26 +140,24 @@ func (s *session) write(o Outbound) (*intent, error) {
 	} else if w.err != nil {
 		err = w.err
 	}
-	if err == nil {
-		err = h.Sync()
-	}
-	if cerr := h.Close(); err == nil {
-		err = cerr
-	}
 	if err == nil && o.Side != nil {
-		err = s.writeSide(name, o.Side, fmt.Sprintf("%x", sum.Sum(nil)))
+		err = in.writeSide(o.Side, fmt.Sprintf("%x", sum.Sum(nil)))
 	}
 	if err != nil {
-		if rerr := ignoreMissing(s.deliver.Remove(name + extWriting)); rerr != nil {
-			s.drop.log.Warn("unfinished file stays until the next start", "file", name+extWriting, "err", rerr)
+		for _, f := range in.files {
+			if cerr := f.Close(); cerr != nil {
+				s.drop.log.Warn("unfinished file not closed", "file", name, "err", cerr)
+			}
 		}
+		in.abandon()
 		return nil, err
 	}
-	return &intent{key: o.Key, name: name, size: w.n, session: s}, nil
+	in.size = w.n
+	return in, nil
 }
 
 // writeSide binds the side file to the contents: should it stay behind, no later file can take it for its own.
-func (s *session) writeSide(name string, side Side, sum string) error {
+func (in *intent) writeSide(side Side, sum string) error {
 	bound := make(Side, 0, len(side)+1)
 	for _, f := range side {
 		if f.Key != SideHash {
@@ -160,7 +168,13 @@ func (s *session) writeSide(name string, side Side, sum string) error {
 	if err != nil {
 		return &writeError{err}
 	}
-	return writeFile(s.deliver, name+extSideWrit, bytes.NewReader(b))
+	h, err := in.session.deliver.Create(in.name + extSideWrit)
+	if err != nil {
+		return err
+	}
+	in.files = append(in.files, h)
+	_, err = h.Write(b)
+	return err
 }
 
 // counter tells the drop's own write errors from those of Outbound.Write.

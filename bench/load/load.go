@@ -39,6 +39,7 @@ func Send(ctx context.Context, addr string, m Mail) (took, cpu time.Duration, er
 	cmd := exec.CommandContext(ctx, "smtp-source", m.Args(addr)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.SysProcAttr = mta.OwnShare()
 	began := time.Now()
 	if err := cmd.Run(); err != nil {
 		return 0, 0, fmt.Errorf("smtp-source: %w: %s", err, out.Bytes())
@@ -90,6 +91,7 @@ func startSink(ctx context.Context, addr string) (*Sink, error) {
 	}
 	s := &Sink{Addr: addr, out: out, cmd: exec.Command("smtp-sink", args...), ended: make(chan struct{})}
 	s.cmd.Stdout, s.cmd.Stderr = out, out
+	s.cmd.SysProcAttr = mta.OwnShare()
 	if err := s.cmd.Start(); err != nil {
 		return nil, errors.Join(err, out.Close())
 	}

@@ -76,7 +76,7 @@ func start(out io.Writer, argv ...string) (*process, error) {
 	p := &process{cmd: exec.Command(self, argv...), done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), holdEnv+"=1")
 	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us; we stop the agent in order
+	p.cmd.SysProcAttr = OwnShare()
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -86,6 +86,11 @@ func start(out io.Writer, argv ...string) (*process, error) {
 	}()
 	return p, nil
 }
+
+// OwnShare puts a command into a session of its own: Ctrl-C is for us, and the scheduler (autogroup, sched(7)) gives each
+// session the same share of the processors, be it one process or a hundred. Without that, on a machine with other work,
+// an agent of many processes would be measured on more of the machine than one of few.
+func OwnShare() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
 // ended tells that the whole tree is gone.
 func (p *process) ended() bool {

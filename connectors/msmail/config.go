@@ -55,6 +55,7 @@ const (
 // NewConfig has the defaults of Microsoft Mail and of the connection store (KB Q95521, Q115490).
 func NewConfig() *Config {
 	return &Config{
+		Common:     connectors.Common{Parallel: 32}, // a folder bears more at once than a peer, and shares its syncs among them
 		Poll:       connectors.Duration(5 * time.Second),
 		Stable:     connectors.Duration(2 * time.Second),
 		Incomplete: connectors.Duration(time.Minute),
