@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// Gateway is this program, built at binary, with its defaults but for what a relay needs: who may send, and where to.
+// Gateway is this program, built at binary, with its defaults but for what a relay needs: who may send, where to, and as
+// Postfix, more than ten connections to its one next hop.
 func Gateway(binary string) Kind {
 	return Kind{Name: "backbone", Missing: func() string { return "" }, Start: func(o Options) (*Agent, error) { return startGateway(binary, o, "") }}
 }
@@ -46,8 +47,11 @@ data = "data"
 listen = ""
 [log]
 level = "info"
+[queue]
+workers = 100
 [connector.relay]
 type = "smtp"
+parallel = 50
 listen = [%q]
 smarthost = [%q]
 tls = "off"

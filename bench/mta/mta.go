@@ -149,6 +149,3 @@ func descendants(pid int) ([]int, error) {
 	}
 	return out, nil
 }
-
-// Peers are the agents to measure against.
-var Peers = []Kind{Postfix}

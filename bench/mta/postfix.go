@@ -45,9 +45,7 @@ func startPostfix(o Options) (*Agent, error) {
 		if st, err := os.Stat(p); err != nil {
 			return nil, err
 		} else if st.Mode().Perm()&0o5 != 0o5 {
-			if err := os.Chmod(p, st.Mode().Perm()|0o055); err != nil {
-				return nil, err
-			}
+			return nil, fmt.Errorf("%s is closed to others: Postfix's processes can't reach %s", p, o.Dir)
 		}
 	}
 	for name, text := range map[string]string{"main.cf": postfixMain(o), "master.cf": postfixMaster(addr)} {

@@ -75,20 +75,25 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	fl := flag.NewFlagSet("relay", flag.ContinueOnError)
 	fl.SetOutput(log)
 	b := &bench{log: log}
-	var rows, docs, parent, peers string
+	var rows, docs, parent string
 	fl.IntVar(&b.rounds, "rounds", 3, "rounds of each row")
 	fl.Float64Var(&b.scale, "scale", 1, "multiplies the numbers of messages")
 	fl.BoolVar(&b.long, "long", false, "full size for the rows that wait in the queue, and the million")
 	fl.StringVar(&rows, "rows", "", "groups of rows, with commas between: "+names()+"; default all, the million only with -long")
 	fl.StringVar(&docs, "docs", "", "folder in which to write performance.json and img/performance.svg; rows not measured now keep their last result")
 	fl.StringVar(&parent, "dir", "", "folder for queues, on the filesystem to measure; default the system's for temporary files")
-	fl.StringVar(&peers, "peers", "postfix,exim", "what to measure against; a peer that is not installed is left out, loudly")
 	fl.StringVar(&b.binary, "backbone", "", "gateway to measure; default: built from this source")
 	if err := fl.Parse(args); err != nil {
 		return err
 	}
 	if fl.NArg() > 0 {
 		return fmt.Errorf("what is %q for? see -help", fl.Args())
+	}
+	wanted := strings.FieldsFunc(rows, func(r rune) bool { return r == ',' })
+	for _, w := range wanted {
+		if !slices.ContainsFunc(sections, func(s section) bool { return s.name == w }) {
+			return fmt.Errorf("-rows: no group is named %q; there are %s", w, names())
+		}
 	}
 	if b.dir, err = os.MkdirTemp(parent, "bench"); err != nil {
 		return err
@@ -101,17 +106,11 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if err := os.Chmod(b.dir, 0o755); err != nil {
 		return err
 	}
-	if err := b.prepare(peers); err != nil {
+	if err := b.prepare(); err != nil {
 		return err
 	}
 	b.table.Command = "go run ./bench/relay " + strings.Join(args, " ")
 	b.table.Machine = fmt.Sprintf("%d processors, %s/%s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
-	wanted := strings.FieldsFunc(rows, func(r rune) bool { return r == ',' })
-	for _, w := range wanted {
-		if !slices.ContainsFunc(sections, func(s section) bool { return s.name == w }) {
-			return fmt.Errorf("-rows: no group is named %q; there are %s", w, names())
-		}
-	}
 	for _, s := range sections {
 		if len(wanted) > 0 && !slices.Contains(wanted, s.name) || len(wanted) == 0 && s.long && !b.long {
 			continue
@@ -138,22 +137,12 @@ func names() string {
 	return strings.Join(out, ",")
 }
 
-// prepare builds the gateway and looks which peers are there. Postfix must be: without it nothing can be said.
-func (b *bench) prepare(peers string) error {
-	for _, p := range strings.FieldsFunc(peers, func(r rune) bool { return r == ',' }) {
-		i := slices.IndexFunc(mta.Peers, func(k mta.Kind) bool { return k.Name == p })
-		if i < 0 {
-			return fmt.Errorf("-peers: no peer is named %q", p)
-		}
-		if why := mta.Peers[i].Missing(); why != "" {
-			if p == mta.Postfix.Name {
-				return fmt.Errorf("peer %s: %s", p, why)
-			}
-			fmt.Fprintf(b.log, "WITHOUT %s: %s\n", p, why)
-			continue
-		}
-		b.peers = append(b.peers, mta.Peers[i])
+// prepare looks whether the peer is there and builds the gateway.
+func (b *bench) prepare() error {
+	if why := mta.Postfix.Missing(); why != "" {
+		return fmt.Errorf("nothing to measure against: %s", why)
 	}
+	b.peers = []mta.Kind{mta.Postfix}
 	if b.binary != "" {
 		return nil
 	}
