@@ -207,7 +207,7 @@ func (s *site) serve(ctx context.Context, ready func()) error {
 	if tcp != nil {
 		g.Go(func() error { return serveHTTP(gctx, tcp, s.dash.Handler(gctx)) })
 	}
-	g.Go(func() error { s.countFlow(gctx); return nil })
+	g.Go(func() error { s.service.Flow.Run(gctx, s.track); return nil })
 	for _, src := range s.sources {
 		g.Go(func() error {
 			if err := src.Serve(gctx, s.gw); err != nil && gctx.Err() == nil {
@@ -225,19 +225,6 @@ func (s *site) serve(ctx context.Context, ready func()) error {
 	err = g.Wait()
 	s.log.Info("site is down", "site", s.cfg.Site.Name)
 	return errors.Join(err, s.close())
-}
-
-// countFlow keeps the counters until ctx ends. A tracking log that can't be read stops the counting for a while, never the mail.
-func (s *site) countFlow(ctx context.Context) {
-	for ctx.Err() == nil {
-		if err := s.service.Flow.Run(ctx, s.track); err != nil {
-			s.log.Error("counters stand still for a minute", "err", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Minute):
-			}
-		}
-	}
 }
 
 // listenControl opens the control socket, readable by its owner only, unless the service manager has opened it with rights

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"sort"
 	"sync"
@@ -123,22 +122,11 @@ func NewFlow(stats func() queue.Stats) *Flow {
 	return &Flow{began: time.Now(), totals: map[string]*ConnectorFlow{}, dests: map[string]*[recentMinutes]destMinute{}, stats: stats}
 }
 
-// Run counts the tracking log's new events until ctx ends. It fails only when the log can't be followed.
-func (f *Flow) Run(ctx context.Context, log *tracking.Log) error {
-	sampled := make(chan struct{})
-	go func() {
-		defer close(sampled)
-		f.sample(ctx)
-	}()
-	defer func() { <-sampled }()
-	for e, err := range log.Follow(ctx, log.Tail()) {
-		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("counting the mail's flow: %w", err)
-		}
-		f.Count(e.Event)
-	}
-	<-ctx.Done() // the log was closed first
-	return nil
+// Run counts the tracking log's new events until ctx ends.
+func (f *Flow) Run(ctx context.Context, log *tracking.Log) {
+	stop := log.Listen(f.Count)
+	defer stop()
+	f.sample(ctx)
 }
 
 // sample notes the queue's length, often enough for each minute to have one.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,12 +50,13 @@ type Log struct {
 	done   bool
 
 	mu      sync.RWMutex
-	segs    []segment     // oldest first; the last one is written to when active
-	active  bool          // the last of segs is open for writing
-	size    int64         // how much of it is written
-	chunk   []posting     // its events since chunkAt, not yet in the index file
-	chunkAt int64         // offset
-	grown   chan struct{} // closed and replaced when something was written
+	segs    []segment      // oldest first; the last one is written to when active
+	active  bool           // the last of segs is open for writing
+	size    int64          // how much of it is written
+	chunk   []posting      // its events since chunkAt, not yet in the index file
+	chunkAt int64          // offset
+	grown   chan struct{}  // closed and replaced when something was written
+	ears    []*func(Event) // replaced, never changed
 
 	index indexes
 
@@ -64,7 +66,7 @@ type Log struct {
 
 // pending is events of one caller on their way to the writer.
 type pending struct {
-	events int
+	events []Event
 	lines  [][]byte
 	names  [][]string // by line
 	ids    []string
@@ -112,11 +114,14 @@ func (l *Log) Append(ctx context.Context, es ...Event) error {
 	if len(es) == 0 {
 		return nil
 	}
-	p := &pending{events: len(es), done: make(chan error, 1)}
-	for _, e := range es {
-		if e.Time.IsZero() {
-			e.Time = time.Now()
+	es = slices.Clone(es)
+	for i := range es {
+		if es[i].Time.IsZero() {
+			es[i].Time = time.Now()
 		}
+	}
+	p := &pending{events: es, done: make(chan error, 1)}
+	for _, e := range es {
 		for _, part := range e.lines(l.o.Subjects) {
 			b, err := encode(&part)
 			if err != nil {
@@ -153,10 +158,10 @@ func (l *Log) offer(ctx context.Context, p *pending, patience *time.Timer) error
 	case l.in <- p:
 		return nil
 	case <-patience.C:
-		l.dropped.Add(int64(p.events))
+		l.dropped.Add(int64(len(p.events)))
 		return ErrBehind
 	case <-ctx.Done():
-		l.dropped.Add(int64(p.events))
+		l.dropped.Add(int64(len(p.events)))
 		return fmt.Errorf("%w: %w", ErrBehind, ctx.Err())
 	}
 }

@@ -433,3 +433,29 @@ func TestAReaderThatBeginsBehindATornLineSeesTheNext(t *testing.T) {
 	}
 	t.Error("nothing came")
 }
+
+func TestListenersHearWhatIsWrittenUntilTheyStop(t *testing.T) {
+	l := open(t, Options{})
+	var one, two []Type
+	stop := l.Listen(func(e Event) { one = append(one, e.Type) })
+	l.Listen(func(e Event) {
+		two = append(two, e.Type)
+		if e.Time.IsZero() {
+			t.Error("an event without a time")
+		}
+	})
+	put(t, l, Event{Type: Received, ID: "A"})
+	stop()
+	if err := l.Append(context.Background(), Event{Type: Queued, ID: "A"}, Event{Type: Delivered, ID: "A"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil { // the writer is through: what it told is all
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Type{Received}, one); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]Type{Received, Queued, Delivered}, two); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -84,11 +84,14 @@ func (w *writer) batch(ps []*pending) {
 	w.note(err)
 	for _, p := range ps {
 		if err == nil {
-			w.l.written.Add(int64(p.events))
+			w.l.written.Add(int64(len(p.events)))
 		} else {
-			w.l.failed.Add(int64(p.events))
+			w.l.failed.Add(int64(len(p.events)))
 		}
 		p.done <- err
+	}
+	if err == nil {
+		w.l.tell(ps)
 	}
 }
 
