@@ -77,7 +77,7 @@ func (o *Options) defaults() {
 		}
 	}
 	set(&o.Reserve, 256<<20)
-	set(&o.segmentSize, 32<<20)
+	set(&o.segmentSize, 16<<20)
 	set(&o.compactAt, 64<<20)
 	if o.TrashFor == 0 {
 		o.TrashFor = queue.TrashFor
