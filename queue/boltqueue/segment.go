@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"backbone/queue/boltqueue/disk"
 )
 
@@ -127,7 +129,7 @@ func (l *segments) make(n uint32, size int64) (disk.File, error) {
 	}
 	f, err := l.fs.Create(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoRoom, err)
+		return nil, noRoom(err)
 	}
 	if err := l.allocate(f, size); err != nil {
 		return nil, errors.Join(err, f.Close(), l.fs.Remove(name))
@@ -138,9 +140,18 @@ func (l *segments) make(n uint32, size int64) (disk.File, error) {
 
 func (l *segments) allocate(f disk.File, size int64) error {
 	if err := f.Allocate(size); err != nil {
-		return fmt.Errorf("%w: %w", errNoRoom, err)
+		return noRoom(err)
 	}
 	return nil
+}
+
+// noRoom classifies the failure to begin a segment: what passes (space, descriptors, a filesystem that is read-only for
+// now) is waited out; a disk that fails ends the process.
+func noRoom(err error) error {
+	if errors.Is(err, unix.EIO) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errNoRoom, err)
 }
 
 // write puts a record's header and description into buf.

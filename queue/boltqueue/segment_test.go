@@ -2,12 +2,16 @@ package boltqueue
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"backbone/queue"
 	"backbone/queue/boltqueue/crashfs"
 	"backbone/queue/boltqueue/disk"
 )
@@ -315,5 +319,24 @@ func TestDiskIsTheOperatingSystem(t *testing.T) {
 		if free, err := fs.Free(dir); err != nil || free <= 0 {
 			t.Errorf("%s: free %d, %v", name, free, err)
 		}
+	}
+}
+
+// TestADiskThatFailsIsFatalBeforeTheFirstSegmentToo: found by cutting the power of an idle store.
+func TestADiskThatFailsIsFatalBeforeTheFirstSegmentToo(t *testing.T) {
+	s, fs := openRecorded(t, fastDir(t))
+	for _, c := range []struct{ fault, want error }{{unix.EMFILE, queue.ErrFull}, {unix.EROFS, queue.ErrFull}, {unix.EIO, queue.ErrFatal}} {
+		fs.Fail(func(o crashfs.Op, _ string) error {
+			if o == crashfs.Create {
+				return c.fault
+			}
+			return nil
+		})
+		if err := put1(s, []byte("text"), message1(site)); !errors.Is(err, c.want) {
+			t.Errorf("%v: %v, want %v", c.fault, err, c.want)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }
