@@ -197,9 +197,9 @@ func cutOnce(t *testing.T, kind string, n int, sum *tally) {
 	}
 	l.bind()
 	v.cut(how)
+	s.failStops() // somebody must knock for it to notice
 	close(l.done)
 	l.wg.Wait()
-	s.failStops()
 	v.off()
 	v.on()
 	s.backbone("queue", "check", "--offline")

@@ -104,7 +104,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "machine-readable output: one object, or one object a line for lists")
 	root.PersistentFlags().BoolVar(&a.offline, "offline", false, "without the daemon: open the store's files directly")
 	root.AddCommand(
-		a.serveCommand(), a.demoCommand(), a.initCommand(), a.sendCommand(), a.configCommand(), a.queueCommand(), a.destCommand(), a.connectorCommand(),
+		a.serveCommand(), a.demoCommand(), a.initCommand(), a.sendCommand(), a.configCommand(), a.queueCommand(), a.backupCommand(), a.destCommand(), a.connectorCommand(),
 		a.quarantineCommand(), a.routeCommand(), a.probeCommand(), a.directoryCommand(), a.dirsyncCommand(), a.traceCommand(), a.watchCommand(), a.statusCommand(), a.x400Command(), a.auditCommand(), a.passwordCommand(), a.manCommand(), a.versionCommand(),
 	)
 	if err := a.completions(root); err != nil {
