@@ -7,7 +7,9 @@ import (
 	"os"
 	"strings"
 
+	"backbone/connectors"
 	"backbone/gateway"
+	"backbone/gateway/address"
 	"backbone/gateway/config"
 	"backbone/gateway/control"
 	"backbone/gateway/routing"
@@ -39,6 +41,9 @@ func (s *site) reload(dryRun bool) (control.Reloaded, error) {
 	}
 	if err := s.gw.Apply(rules(cfg), cfg.Links()); err != nil {
 		return out, err
+	}
+	if err := s.agent.Publish(func(c connectors.Connector) []address.Space { return s.gw.Spaces(c.Name()) }); err != nil {
+		s.log.Error("joined sites are not told of the new address spaces", "err", err)
 	}
 	if s.level != nil {
 		setLevel(s.level, cfg.Log)

@@ -11,26 +11,7 @@ import (
 
 // A joined site may ask about what it handed over itself, and about nothing else.
 func TestASiteLearnsOnlyOfItsOwnMessages(t *testing.T) {
-	dir := t.TempDir()
-	d := embeddedSite
-	d.Control, d.SMTP, d.X400 = freePort(t), freePort(t), freePort(t)
-	p, err := writeSite(dir, d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := config.Load(p, kinds)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := openSite(cfg, slog.New(slog.NewTextHandler(t.Output(), nil)), true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := s.close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	s := idleSite(t)
 	for _, e := range []tracking.Event{
 		{Type: tracking.Received, Site: "SITEA", ID: "THEIRS-1", Connector: "x400", Peer: "SITEB"},
 		{Type: tracking.Delivered, Site: "SITEA", ID: "THEIRS-1", Connector: "msmail", Dest: "msmail:NET/PO1"},
@@ -62,4 +43,29 @@ func TestASiteLearnsOnlyOfItsOwnMessages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// idleSite is the embedded default site on free ports, not served. The test's end closes it.
+func idleSite(t *testing.T) *site {
+	t.Helper()
+	d := embeddedSite
+	d.Control, d.SMTP, d.X400 = freePort(t), freePort(t), freePort(t)
+	p, err := writeSite(t.TempDir(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(p, kinds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := openSite(cfg, slog.New(slog.NewTextHandler(t.Output(), nil)), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
 }

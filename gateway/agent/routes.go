@@ -7,14 +7,21 @@ import (
 	"strings"
 	"time"
 
+	"backbone/connectors"
 	"backbone/gateway/address"
 	"backbone/gateway/directory"
 	"backbone/gateway/routing"
 )
 
-// publish writes this site's connectors into the directory, for the others to route by: each with its address spaces of
-// scope organization. One that leads to a joined site says that instead: that site speaks for what lies behind it.
+// publish writes this site's connectors into the directory with the address spaces that they were opened with.
 func (a *Agent) publish() error {
+	return a.Publish(func(c connectors.Connector) []address.Space { return c.Spaces() })
+}
+
+// Publish writes this site's connectors into the directory, for the others to route by: each with its address spaces of
+// scope organization. One that leads to a joined site says that instead: that site speaks for what lies behind it. Call it
+// when the spaces have changed.
+func (a *Agent) Publish(spaces func(connectors.Connector) []address.Space) error {
 	leads := map[string]directory.Entry{}
 	for _, p := range a.o.Partners {
 		for i, name := range p.Connectors {
@@ -26,7 +33,7 @@ func (a *Agent) publish() error {
 		e := leads[c.Name()]
 		e.Name = c.Name()
 		if e.Leads == "" {
-			for _, s := range c.Spaces() {
+			for _, s := range spaces(c) {
 				if s.Scope == "" || s.Scope == "organization" {
 					e.Spaces = append(e.Spaces, address.Space{Type: s.Type, Pattern: s.Pattern, Cost: s.Cost})
 				}
