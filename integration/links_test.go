@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -70,14 +71,19 @@ func TestQueuedMailGoesTheDearerWay(t *testing.T) {
 	for i := range 20 {
 		drop(t, a.po("NET/PO1"), fmt.Sprintf("W%02d", i), message("NET/PO1/ASMITH", "NET/PO2/MKUMAR", fmt.Sprintf("Waiting %d", i), "text\r\n", nil))
 	}
-	until(t, time.Minute, "they wait", func() bool { return strings.Count(a.backbone("queue", "list", "--json"), "\n") == 20 })
+	var waiting string
+	until(t, time.Minute, "they wait", func() bool {
+		waiting = a.backbone("queue", "list", "--json")
+		return strings.Count(waiting, "\n") == 20
+	})
+	first := regexp.MustCompile(`"id":"([^"]+)"`).FindStringSubmatch(waiting)[1]
 	b.rewrite(func(s string) string { return strings.Replace(s, b.link, freePort(t), 1) })
 	b.start()
 	until(t, time.Minute, "they arrive", func() bool { return len(delivered(t, b.po("NET/PO2"))) == 20 })
-	explained := a.backbone("route", "explain", "MS:NET/PO2/MKUMAR")
-	for _, want := range []string{"x400", "link", "down"} {
-		if !strings.Contains(explained, want) {
-			t.Errorf("%q is missing in:\n%s", want, explained)
+	story := a.backbone("trace", first, "--local")
+	for _, want := range []string{"route link won", "link lost by MS:NET/PO2 (partial, cost 1) it ", "item " + first + " x400:SITEB", "taken by MTA SITEB"} {
+		if !strings.Contains(story, want) {
+			t.Errorf("%q is missing in:\n%s", want, story)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 package tracking
 
-// Listen has f called with each event that Append writes from now on, once it is written, in the order of the file, until
-// stop is called. It is for this process's own counters, at a tenth of what Follow costs, which reads the file again. f is called by the log's
+// Listen has f called with each event that Append writes from now on, once it is written and before Append returns, in the
+// order of the file, until stop is called. It is for this process's own counters, at a tenth of what Follow costs, which reads the file again. f is called by the log's
 // writer: it must be quick and may not call the log. It sees the event as it was appended, with its subject.
 func (l *Log) Listen(f func(Event)) (stop func()) {
 	l.mu.Lock()

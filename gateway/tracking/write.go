@@ -88,10 +88,12 @@ func (w *writer) batch(ps []*pending) {
 		} else {
 			w.l.failed.Add(int64(len(p.events)))
 		}
-		p.done <- err
 	}
 	if err == nil {
 		w.l.tell(ps)
+	}
+	for _, p := range ps {
+		p.done <- err
 	}
 }
 
