@@ -39,7 +39,7 @@ func (c *Connector) NextHop(rcpt address.Address) (string, error) {
 			if !matches(s, rcpt) {
 				continue
 			}
-			if n := len(strings.NewReplacer("*", "", "%", "").Replace(s.Pattern)); n > literals || n == literals && s.Cost < cost {
+			if n := len(s.Pattern) - strings.Count(s.Pattern, "*") - strings.Count(s.Pattern, "%"); n > literals || n == literals && s.Cost < cost {
 				best, literals, cost = o.name, n, s.Cost
 			}
 		}

@@ -91,8 +91,15 @@ func (p *CodePage) Decode(b []byte) (s string, lost int) {
 // Encode makes octets of the code page of UTF-8. A character that the page lacks becomes the nearest that it has, or
 // '?' (KB Q167639); the Loss is for the ledger.
 func (p *CodePage) Encode(s string) ([]byte, Loss) {
+	return p.Append(make([]byte, 0, len(s)), s)
+}
+
+// Append is Encode that appends to out.
+func (p *CodePage) Append(out []byte, s string) ([]byte, Loss) {
+	if ascii(s) {
+		return append(out, s...), Loss{}
+	}
 	e := encoder{page: p}
-	out := make([]byte, 0, len(s))
 	for _, r := range s {
 		out = e.rune(out, r)
 	}
@@ -184,9 +191,9 @@ func (e *encoder) near(r rune) ([]byte, bool) {
 	return out, s != ""
 }
 
-func ascii(b []byte) bool {
-	for _, c := range b {
-		if c >= utf8.RuneSelf {
+func ascii[T string | []byte](s T) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
 			return false
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"backbone/gateway/address"
 	"backbone/gateway/mail"
@@ -38,7 +39,12 @@ func Encode(w io.Writer, m *Message, opt EncodeOptions) ([]mail.Note, error) {
 	if e.err != nil {
 		return nil, e.err
 	}
-	out := bufio.NewWriterSize(w, 32<<10)
+	out := writers.Get().(*bufio.Writer)
+	out.Reset(w)
+	defer func() {
+		out.Reset(nil) // w may be large
+		writers.Put(out)
+	}()
 	if _, err := out.WriteString(e.head.String()); err != nil {
 		return nil, err
 	}
@@ -52,6 +58,9 @@ func Encode(w io.Writer, m *Message, opt EncodeOptions) ([]mail.Note, error) {
 	}
 	return e.notes, out.Flush()
 }
+
+// writers are kept: small messages come by the thousand.
+var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 32<<10) }}
 
 type writer struct {
 	m     *Message

@@ -47,7 +47,11 @@ func (e *textEncoder) Read(p []byte) (int, error) {
 // fill reads to the end of a line, of a chunk or of the text.
 func (e *textEncoder) fill() {
 	e.out = e.out[:0]
-	for len(e.line) < chunk {
+	for {
+		e.plain()
+		if len(e.line) >= chunk {
+			break
+		}
 		r, _, err := e.br.ReadRune()
 		if err != nil {
 			e.err = err
@@ -78,6 +82,22 @@ func (e *textEncoder) fill() {
 		e.line = utf8.AppendRune(e.line, r)
 	}
 	e.flush(false)
+}
+
+// plain takes what stands in the reader's buffer as it is, up to the first octet that needs a look: most text needs none.
+func (e *textEncoder) plain() {
+	b, err := e.br.Peek(min(e.br.Buffered(), chunk-len(e.line)))
+	if err != nil {
+		return // ReadRune finds it too
+	}
+	n := 0
+	for n < len(b) && b[n] >= ' ' && b[n] < utf8.RuneSelf {
+		n++
+	}
+	e.line = append(e.line, b[:n]...)
+	if _, err := e.br.Discard(n); err != nil {
+		return // not when that much is buffered
+	}
 }
 
 // flush encodes the line so far. Unless the line is at its end, a rest that is still to be wrapped stays.
@@ -139,8 +159,8 @@ func (e *textEncoder) encode(out []byte, s string) []byte {
 			return r
 		}, s)
 	}
-	b, loss := e.page.Encode(s)
+	out, loss := e.page.Append(out, s)
 	e.loss.Changed += loss.Changed
 	e.loss.Lost += loss.Lost
-	return append(out, b...)
+	return out
 }
