@@ -12,12 +12,9 @@ import (
 
 // check holds the store against the ledger, between steps, when all that can happen now has happened.
 func (s *sim) check() {
-	ctx, now := s.r.t.Context(), time.Now()
+	now := time.Now()
 	items := s.r.waiting()
-	trash, _, err := s.r.store.List(ctx, queue.Filter{State: queue.Trash}, "", 10000)
-	if err != nil {
-		s.r.t.Fatal(err)
-	}
+	trash := s.r.list(queue.Filter{State: queue.Trash})
 	l := s.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()

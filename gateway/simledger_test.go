@@ -62,7 +62,8 @@ type fate struct {
 	running   bool
 	trashed   time.Time // in the trash since
 
-	ended time.Time // the latest attempt...
+	began time.Time // the latest attempt
+	ended time.Time // the same...
 	dest  queue.Dest
 	why   *mail.Failure // ...was put off for this
 }
@@ -226,7 +227,8 @@ func (l *ledger) beginOne(what string, r *mail.Recipient, t *connectors.Transfer
 	if f.delivered > 0 && !t.Repeated {
 		l.blame("%s: %s has it already, and it does not say that it is repeated", what, f.rcpt)
 	}
-	if f.why == nil || f.why.Scope == mail.ScopeLink || f.dest != d || t.Repeated || !l.verb.Before(f.ended) || l.upset(d).After(f.ended) {
+	// A verb that meets an attempt under way holds for what is left after it.
+	if f.why == nil || f.why.Scope == mail.ScopeLink || f.dest != d || t.Repeated || !l.verb.Before(f.began) || l.upset(d).After(f.ended) {
 		return
 	}
 	if earliest := f.ended.Add(interval(d.Connector, f.why)); now.Before(earliest) {
@@ -290,7 +292,7 @@ func (l *ledger) end(d queue.Dest, t *connectors.Transfer, out []mail.Outcome) {
 	var link *mail.Failure
 	for i := range t.Envelope.Recipients {
 		f := l.fate(t.Envelope.ID, &t.Envelope.Recipients[i])
-		f.running, f.ended, f.dest, f.why = false, now, d, mail.LocalFault("panicked", nil)
+		f.running, f.began, f.ended, f.dest, f.why = false, began, now, d, mail.LocalFault("panicked", nil)
 		if len(out) == 0 {
 			continue
 		}

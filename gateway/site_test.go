@@ -311,11 +311,22 @@ func parsed(t testing.TB, w *wire) (out []*dsn.Report) {
 
 func (r *rig) waiting() []queue.Item {
 	r.t.Helper()
-	items, _, err := r.store.List(r.t.Context(), queue.Filter{}, "", 1000)
-	if err != nil {
-		r.t.Fatal(err)
+	return r.list(queue.Filter{})
+}
+
+// list is everything that a filter takes, page by page.
+func (r *rig) list(f queue.Filter) (all []queue.Item) {
+	r.t.Helper()
+	for cur := queue.Cursor(""); ; {
+		items, next, err := r.store.List(r.t.Context(), f, cur, 1000)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if all = append(all, items...); next == "" {
+			return all
+		}
+		cur = next
 	}
-	return items
 }
 
 func (r *rig) expect(what string, got, want any) {

@@ -96,7 +96,9 @@ func parseGWARTLine(line string) ([]Entry, error) {
 	space.Cost, space.Scope, space.Origin = cost, "organization", "GWART"
 	var out []Entry
 	for name := range strings.SplitSeq(names, ",") {
-		if name = strings.TrimSpace(name); name != "" {
+		if name = strings.TrimSpace(name); strings.HasSuffix(name, ";") {
+			return nil, fmt.Errorf("%q: connector %q ends in the semicolon that ends a pattern", clip(line), clip(name))
+		} else if name != "" {
 			out = append(out, Entry{Connector: name, Space: space, Local: true})
 		}
 	}

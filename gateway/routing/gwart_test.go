@@ -86,6 +86,7 @@ func FuzzParseGWART(f *testing.F) {
 	f.Add("X400,c=US;a= ;p=Northwind;o=SITEB;,1,X400 to SITEB,Other,\n")
 	f.Add("X400,c=GB;a=TMAILUK;p=*,1,Connection to Frisco,\nSMTP,;,100,x,")
 	f.Add("FAX,a;,1,b;,2,c,")
+	f.Add("0,,1,1,0;") // a connector's name that reads as a pattern's end
 	f.Add("FAX,ends in a semicolon;;,1,b,")
 	f.Fuzz(func(t *testing.T, s string) {
 		es, _ := ParseGWART(strings.NewReader(s)) // what is wrong with a line is not the point here
