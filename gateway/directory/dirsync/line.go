@@ -325,6 +325,7 @@ func parseAddress(typ, value string) (address.Address, int, error) {
 
 // parseScope reads TYPE:NET/PO, or TYPE: alone for a gateway's list.
 func parseScope(s string) (string, error) {
+	s = strings.TrimSpace(oneLine(s))
 	typ, value := splitType(s)
 	if typ == "" && strings.HasSuffix(s, ":") {
 		typ, value = splitType(s + "*")
@@ -342,7 +343,7 @@ func parseScope(s string) (string, error) {
 	case "":
 		return "", fmt.Errorf("%q is no TYPE:NET/PO", cut(s, 60))
 	}
-	return typ + ":" + oneLine(value), nil
+	return typ + ":" + value, nil
 }
 
 func cut(s string, max int) string {
