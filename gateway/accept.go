@@ -64,6 +64,11 @@ func (g *Gateway) Accept(ctx context.Context, s connectors.Submission) (connecto
 	rs, bad := g.resolve(env.Recipients)
 	p := g.plan(ctx, &env, rs, nil, size, now)
 	p.failed = append(bad, p.failed...)
+	for _, f := range p.failed {
+		if !f.why.Final() { // trouble that passes is not for a report: the source keeps the message
+			return connectors.Receipt{}, firstError(f.why, body.Discard())
+		}
+	}
 
 	n := queue.New{Body: body, Items: g.items(env, p, now), Dedup: s.Dedup}
 	if len(p.failed) > 0 {

@@ -160,6 +160,9 @@ func (s *settling) deliver(ctx context.Context, rs []mail.Recipient) {
 	var down *mail.Failure
 	for i, o := range out {
 		r := rs[i]
+		if o.State == mail.Failed && (o.Failure == nil || !o.Failure.Final()) {
+			o.State = mail.Deferred // whatever it was, it is not for a report
+		}
 		s.trackOutcome(r, o)
 		switch o.State {
 		case mail.Delivered:
@@ -263,7 +266,7 @@ func (s *settling) settle(ctx context.Context) {
 // now may be a mistake in the routing table that is being mended (KB Q145976): that mail waits until it expires. When
 // every connector is at its maximum of retries, it is over.
 func (s *settling) unroutable(f failed) {
-	if f.why.Class == mail.Policy || f.why.MSMail == 5 {
+	if f.why.Class == mail.Policy || f.why.MSMail == 5 && f.why.Final() {
 		why := *f.why
 		if last := s.lease.Last; last != nil {
 			why.Text, why.Peer = why.Text+"; last: "+last.Error(), last.Peer
@@ -273,7 +276,9 @@ func (s *settling) unroutable(f failed) {
 	}
 	keep := s.lease.Item
 	keep.Envelope.Recipients = []mail.Recipient{f.rcpt}
-	keep.Last = f.why
+	why := *f.why
+	why.Scope = mail.ScopeRecipient // it waits for its own time: no link that opens mends this
+	keep.Last = &why
 	if keep.Next = s.now.Add(s.g.settings().Policy.OpenInterval); keep.Next.After(keep.Expires) {
 		keep.Next = keep.Expires
 	}

@@ -195,6 +195,58 @@ func TestAFaultOfOurOwnIsNeverPermanentToAPeer(t *testing.T) {
 	}
 }
 
+// TestAFaultWhileRoutingIsNeverReportedOn: what keeps a connector from naming the next hop may pass, and must not end a
+// recipient whom it would have served, at Accept or later. (The directory resolves from memory: there is nothing to fail.)
+func TestAFaultWhileRoutingIsNeverReportedOn(t *testing.T) {
+	for _, fault := range []error{
+		os.ErrPermission, mail.LocalFault("table not read", os.ErrClosed),
+		&mail.Failure{Class: mail.Transient, Scope: mail.ScopeLink, Code: 451, Enhanced: "4.4.3", MSMail: 5, Text: "try again"},
+	} {
+		t.Run(fault.Error(), func(t *testing.T) {
+			// A second connector that will never serve the recipient does not make it final.
+			second := &wire{name: "x400", typ: "x400", hop: "SITEB", spaces: []address.Space{dearer(t, "MS:NET/PO2")}, fault: mail.NoRoute("only calls us")}
+			inBubble(t, func(r *rig) {
+				r.site.faulty(fault)
+				_, err := r.send("MS:NET/PO2/JLEE,MS:NET/PO9/NOBODY", nil)
+				f := mail.AsFailure(err)
+				if err == nil || f.Final() || f.Code/100 != 4 || !strings.HasPrefix(f.Enhanced, "4.") {
+					t.Errorf("%v is %d %s to the source, want 4xx", err, f.Code, f.Enhanced)
+				}
+				f = mail.AsFailure(r.g.Screen(t.Context(), mail.Source{}, addr(t, "MS:NET/PO1/ASMITH"), addr(t, "MS:NET/PO2/JLEE")))
+				if f == nil || f.Final() {
+					t.Errorf("asked beforehand: %v", f)
+				}
+				r.expect("reports", len(r.reports()), 0)
+				r.expect("waiting", len(r.waiting()), 0)
+				r.site.faulty(nil)
+				r.site.says(unplugged)
+				r.must("MS:NET/PO2/JLEE", nil)
+				r.site.says(nil)
+				r.site.faulty(fault)
+				r.after(3 * time.Hour)
+				r.expect("reports on queued mail", len(r.reports()), 0)
+				r.expect("queued mail", len(r.waiting()), 1)
+				r.site.faulty(nil)
+				r.after(time.Hour)
+				r.expect("delivered", len(r.site.received()), 1)
+			}, second)
+		})
+	}
+}
+
+func TestAConnectorThatFailsForReasonsThatPassHasItsMessageKept(t *testing.T) {
+	for _, f := range []*mail.Failure{nil, mail.LocalFault("disk", os.ErrPermission), {Class: mail.Transient, Scope: mail.ScopeMessage, Code: 451, Enhanced: "4.3.0", Text: "later"}} {
+		inBubble(t, func(r *rig) {
+			r.site.does(func(*connectors.Transfer) []mail.Outcome { return []mail.Outcome{{State: mail.Failed, Failure: f}} })
+			r.must("MS:NET/PO2/JLEE", nil)
+			r.expect("reports", len(r.reports()), 0)
+			r.site.does(nil)
+			r.after(24 * time.Hour)
+			r.expect("delivered", len(r.site.received()), 1)
+		})
+	}
+}
+
 func TestThePostmastersMailboxIsAppendedWholeAndReadable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "postmaster.mbox")
 	p := gateway.NewPostmasterFile(path)

@@ -154,7 +154,7 @@ func (g *Gateway) request(to address.Address, env *mail.Envelope, tries map[stri
 		NextHop: func(connector string, to address.Address) (string, error) {
 			m, ok := g.members()[connector]
 			if !ok {
-				return "", fmt.Errorf("connector %s is not configured", connector)
+				return "", mail.NoRoute("connector " + connector + " is not configured")
 			}
 			return m.NextHop(to)
 		},

@@ -65,9 +65,6 @@ func (s *settling) event(typ tracking.Type, rs ...mail.Recipient) tracking.Event
 
 // fail ends a recipient with a non-delivery report.
 func (s *settling) fail(r mail.Recipient, f *mail.Failure) {
-	if f == nil {
-		f = mail.LocalFault("failed without a reason", nil)
-	}
 	s.entries = append(s.entries, entry{rcpt: r, action: mail.NotifyFailure, why: f})
 	if !s.attempted {
 		e := s.event(tracking.Failed, r)

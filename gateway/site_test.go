@@ -36,6 +36,7 @@ type wire struct {
 	schedule       string
 
 	mu     sync.Mutex
+	fault  error                                     // what NextHop says instead of a next hop
 	answer func(*connectors.Transfer) []mail.Outcome // nil: everything is taken
 	got    []taken
 	tried  []time.Time
@@ -53,6 +54,11 @@ func (w *wire) Name() string            { return w.name }
 func (w *wire) Spaces() []address.Space { return w.spaces }
 
 func (w *wire) NextHop(a address.Address) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fault != nil {
+		return "", w.fault
+	}
 	if w.hop == "" { // one destination a domain
 		_, domain, ok := strings.Cut(a.Value, "@")
 		if !ok {
@@ -104,6 +110,12 @@ func (w *wire) says(f *mail.Failure) {
 	if f != nil {
 		w.answer = func(t *connectors.Transfer) []mail.Outcome { return repeated(f, len(t.Envelope.Recipients)) }
 	}
+}
+
+func (w *wire) faulty(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fault = err
 }
 
 func (w *wire) does(f func(*connectors.Transfer) []mail.Outcome) {

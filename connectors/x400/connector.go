@@ -44,8 +44,7 @@ func (c *Connector) NextHop(rcpt address.Address) (string, error) {
 		return "", mail.UnknownRecipient("nobody can receive at the null address")
 	}
 	if c.peer.cfg.Peer == "" {
-		return "", &mail.Failure{Class: mail.Transient, Scope: mail.ScopeLink, Code: 451, Enhanced: "4.4.1", Reason: 1, Diagnostic: 2,
-			MSMail: 5, Text: "the remote MTA " + c.peer.remoteMTA + " only calls us: no address is configured at which to call it"}
+		return "", mail.NoRoute("the remote MTA " + c.peer.remoteMTA + " only calls us: no address is configured at which to call it")
 	}
 	return c.peer.remoteMTA, nil
 }

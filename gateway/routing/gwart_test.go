@@ -88,6 +88,7 @@ func FuzzParseGWART(f *testing.F) {
 	f.Add("FAX,a;,1,b;,2,c,")
 	f.Add("0,,1,1,0;") // a connector's name that reads as a pattern's end
 	f.Add("FAX,ends in a semicolon;;,1,b,")
+	f.Add("0,,1,1,0;") // a connector's name that ends in one
 	f.Fuzz(func(t *testing.T, s string) {
 		es, _ := ParseGWART(strings.NewReader(s)) // what is wrong with a line is not the point here
 		for _, e := range es {

@@ -88,6 +88,8 @@ func (s *set) failure(req *Request) *mail.Failure {
 	}
 	to := req.Recipient
 	switch {
+	case worst.failure != nil && !worst.failure.Final():
+		return worst.failure
 	case worst.drop == exhausted:
 		return &mail.Failure{Class: mail.Permanent, Scope: mail.ScopeRecipient, Code: 554, Enhanced: "5.4.1", Reason: 1, Diagnostic: 2, MSMail: 5,
 			Text: fmt.Sprintf("%s could not be reached: every connector for it (%s) was tried %d times", to, s.names(), req.MaxTries)}
@@ -108,6 +110,8 @@ func (m *member) closeness() int {
 		return 3
 	case m.drop == arrivedOn:
 		return 2
+	case m.failure != nil && !m.failure.Final(): // what a fault of ours hides may be the way
+		return 4
 	case m.failure != nil:
 		return 1
 	}

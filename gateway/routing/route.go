@@ -35,8 +35,9 @@ type Request struct {
 	MaxTries int
 	Now      time.Time
 	Options  Options
-	// NextHop asks a connector what it calls the recipient's next hop. A *mail.Failure says that it can't serve this
-	// recipient, and is the Decision's failure when nobody else can. Nil: there is but one hop, named "".
+	// NextHop asks a connector what it calls the recipient's next hop. A final *mail.Failure says that it can't serve this
+	// recipient, and is the Decision's failure when nobody else can. Any other error may pass: when nobody else can serve the
+	// recipient, the Decision's failure is not final either. Nil: there is but one hop, named "".
 	NextHop func(connector string, to address.Address) (string, error)
 	// Links gives a next hop's state. Nil: all are up.
 	Links func(connector, hop string) LinkState

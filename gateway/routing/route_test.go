@@ -226,15 +226,22 @@ func TestNextHopOfAConnectorThatCannotServeTheAddress(t *testing.T) {
 	if chosen(d) != "b" || d.Chosen.NextHop != "mx.b" {
 		t.Errorf("chosen %q to %q, want b to mx.b", chosen(d), d.Chosen.NextHop)
 	}
+	var other error
 	all := func(c string, _ address.Address) (string, error) {
 		if c == "b" {
-			return "", errors.New("not configured")
+			return "", other
 		}
 		return hops(c, address.Address{})
 	}
+	other = mail.NoRoute("not configured")
 	d = Route(tb, Request{Recipient: addr(t, "SMTP:u@example.com"), NextHop: all})
 	if d.Failure != refused {
-		t.Errorf("failure %v, want the classified one of connector a", d.Failure)
+		t.Errorf("failure %v, want that of the cheaper connector a", d.Failure)
+	}
+	other = errors.New("table not read")
+	d = Route(tb, Request{Recipient: addr(t, "SMTP:u@example.com"), NextHop: all})
+	if d.Failure == nil || d.Failure.Final() || !errors.Is(d.Failure, other) {
+		t.Errorf("failure %v, want b's, which may pass", d.Failure)
 	}
 }
 

@@ -2,7 +2,6 @@ package routing
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -76,8 +75,7 @@ func (s *set) consult(m *member, req *Request, native address.Address) {
 	if req.NextHop != nil {
 		hop, err := req.NextHop(m.Connector, native)
 		if err != nil {
-			m.drop, m.dropped = unable, "it can't serve this address: "+err.Error()
-			errors.As(err, &m.failure)
+			m.drop, m.dropped, m.failure = unable, "it can't serve this address: "+err.Error(), mail.AsFailure(err)
 			return
 		}
 		m.NextHop = hop
