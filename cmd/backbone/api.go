@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,9 +11,14 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"backbone/gateway/config"
 	"backbone/gateway/control"
+	"backbone/gateway/tracking"
+
+	"golang.org/x/text/runes"
+	"golang.org/x/text/transform"
 )
 
 // findConfig is the configuration that a command works on: the flag, the environment, the usual places.
@@ -90,7 +94,7 @@ func me() string {
 }
 
 // printJSON writes one object on one line.
-func (a *app) printJSON(v any) error { return json.NewEncoder(a.out).Encode(v) }
+func (a *app) printJSON(v any) error { return control.WriteJSON(a.out, v) }
 
 // table is an aligned table on stdout, its head bold where colours may be.
 func (a *app) table(head ...string) *table {
@@ -148,15 +152,25 @@ func (t *table) flush() error {
 	return err
 }
 
-// printable makes text from a stranger harmless on a terminal: no control characters, no bidirectional overrides.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r < 0x20, r >= 0x7f && r < 0xa0, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x200e, r == 0x200f:
-			return '\uFFFD'
-		}
-		return r
-	}, s)
+// printable makes text from a stranger harmless on a terminal: what does not print is shown as its escape.
+func printable(s string) string { return tracking.Plain(s) }
+
+// octets is where raw content goes: as it is into a file or a pipe; on a terminal what does not print is shown as a mark. Close
+// ends it.
+func (a *app) octets() io.WriteCloser { return octets(a.out, a.onTerminal()) }
+
+func octets(out io.Writer, terminal bool) io.WriteCloser {
+	if !terminal {
+		return transform.NewWriter(out, transform.Nop)
+	}
+	return transform.NewWriter(out, transform.Chain(
+		runes.Remove(runes.Predicate(func(r rune) bool { return r == '\r' })),
+		runes.Map(func(r rune) rune {
+			if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+				return r
+			}
+			return unicode.ReplacementChar
+		})))
 }
 
 // changed prints what a changing verb did.
@@ -170,7 +184,7 @@ func (a *app) changed(verb string, c control.Changed, what string) error {
 		if c.DryRun {
 			form = "%s would change: %d %s\n"
 		}
-		if _, err := fmt.Fprintf(a.out, form, verb, c.Changed, what); err != nil {
+		if _, err := fmt.Fprintf(a.out, form, verb, c.Changed, printable(what)); err != nil {
 			return err
 		}
 	}

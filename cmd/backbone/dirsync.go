@@ -57,13 +57,13 @@ func (a *app) printDirsync(s agent.Status) error {
 	}
 	for _, p := range s.PostOffices {
 		if p.Error != "" {
-			fmt.Fprintf(a.out, "%s: %s\n", p.PostOffice, printable(p.Error))
+			fmt.Fprintf(a.out, "%s: %s\n", printable(p.PostOffice), printable(p.Error))
 		}
 		for _, x := range p.Problems {
-			fmt.Fprintf(a.out, "%s: refused: %s\n", p.PostOffice, printable(x.String()))
+			fmt.Fprintf(a.out, "%s: refused: %s\n", printable(p.PostOffice), printable(x.String()))
 		}
 		for _, x := range p.Told {
-			fmt.Fprintf(a.out, "%s says of ours: %s\n", p.PostOffice, printable(x.String()))
+			fmt.Fprintf(a.out, "%s says of ours: %s\n", printable(p.PostOffice), printable(x.String()))
 		}
 	}
 	if len(s.Replication) == 0 {

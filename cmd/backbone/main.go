@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"backbone/gateway/config"
@@ -74,21 +75,26 @@ func (a *app) exit(err error) int {
 		return exitDone
 	case errors.As(err, &cfg):
 		for _, e := range cfg.List {
-			fmt.Fprintf(a.err, "backbone: %s\n", e.Error())
+			a.complain(e.Error())
 		}
 		return exitError
 	case errors.Is(err, errNothing), control.IsNotFound(err):
-		fmt.Fprintf(a.err, "backbone: %v\n", err)
+		a.complain(err.Error())
 		return exitNothing
 	case errors.As(err, &part):
-		fmt.Fprintf(a.err, "backbone: %v\n", err)
+		a.complain(err.Error())
 		return exitPartly
 	case errors.Is(err, control.ErrNoDaemon):
-		fmt.Fprintf(a.err, "backbone: %v; start it with `backbone serve`, or add --offline to work on the files themselves\n", err)
+		a.complain(err.Error() + "; start it with `backbone serve`, or add --offline to work on the files themselves")
 		return exitNoDaemon
 	}
-	fmt.Fprintf(a.err, "backbone: %v\n", err)
+	a.complain(err.Error())
 	return exitError
+}
+
+// complain prints what went wrong; further lines are set in, so that none of them passes for another complaint.
+func (a *app) complain(text string) {
+	fmt.Fprint(a.err, printLines("backbone: "+strings.ReplaceAll(text, "\n", "\n  ")))
 }
 
 func (a *app) root() *cobra.Command {

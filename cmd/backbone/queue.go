@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -339,9 +340,10 @@ func (a *app) showItem(it queue.Item) error {
 }
 
 func (a *app) queueRaw() *cobra.Command {
-	return &cobra.Command{Use: "raw ID", Short: "Print an entry's content as it is stored", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+	return &cobra.Command{Use: "raw ID", Short: "Print an entry's content as it is stored; on a terminal, what does not print as a mark", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return a.with(func(c *control.Client) error {
-			return c.Text(cmd.Context(), control.Path("v1", "queue", args[0], "raw"), nil, a.out)
+			out := a.octets()
+			return errors.Join(c.Text(cmd.Context(), control.Path("v1", "queue", args[0], "raw"), nil, out), out.Close())
 		})
 	}}
 }

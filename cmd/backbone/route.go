@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"strings"
 
 	"backbone/gateway"
 	"backbone/gateway/control"
@@ -80,9 +81,11 @@ func (a *app) explain(x gateway.Explanation) error {
 		p("  can't be resolved: %s\n", printable(x.Why))
 		return nil
 	}
-	if err := x.Decision.Explain(a.out); err != nil {
+	var text strings.Builder
+	if err := x.Decision.Explain(&text); err != nil {
 		return err
 	}
+	p("%s", printLines(text.String()))
 	if ms, err := x.Resolved.MSMail(); err == nil && x.Dest == "" {
 		p("  To open a way, give a connector the address space MS:%s (see `backbone route table`).\n", printable(ms.PostOffice().String()))
 	}

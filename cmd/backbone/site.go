@@ -297,7 +297,17 @@ func setLevel(l *slog.LevelVar, cfg config.Log) {
 func newLogAt(level *slog.LevelVar, cfg config.Log, w io.Writer) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level}
 	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+		return slog.New(slog.NewJSONHandler(escaped{w}, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// escaped is where lines of JSON go that strangers have a part in. (The text handler quotes as strconv.Quote does.)
+type escaped struct{ io.Writer }
+
+func (w escaped) Write(b []byte) (int, error) {
+	if _, err := w.Writer.Write(control.EscapeJSON(b)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }

@@ -85,7 +85,7 @@ func (a *Audit) Append(r Record) error {
 	if r.Time.IsZero() {
 		r.Time = time.Now()
 	}
-	b, err := json.Marshal(r)
+	b, err := MarshalJSON(r)
 	if err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -107,7 +106,7 @@ func (s *Service) events(w http.ResponseWriter, r *http.Request) {
 }
 
 func writeEvent(w http.ResponseWriter, e tracking.Entry, sse bool) error {
-	b, err := json.Marshal(e)
+	b, err := MarshalJSON(e)
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func (s *Service) Handler() http.Handler {
 		if r.URL.Query().Get("format") == "gwart" {
 			err = s.Gateway.Table().WriteGWART(w)
 		} else {
-			err = json.NewEncoder(w).Encode(s.Gateway.Table().Entries())
+			err = WriteJSON(w, s.Gateway.Table().Entries())
 		}
 		if err != nil {
 			s.Log.Debug("route table not sent", "err", err)
@@ -114,7 +114,7 @@ func (s *Service) public(mux *http.ServeMux) {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		if err := json.NewEncoder(w).Encode(checks); err != nil {
+		if err := WriteJSON(w, checks); err != nil {
 			s.Log.Debug("readiness not sent", "err", err)
 		}
 	})
@@ -150,7 +150,7 @@ func answer(w http.ResponseWriter, v any, err error) {
 		v = e
 	}
 	// The caller may have gone away; there is nobody left to tell.
-	_ = json.NewEncoder(w).Encode(v)
+	_ = WriteJSON(w, v)
 }
 
 func pageSize(r *http.Request) int {

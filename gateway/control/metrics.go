@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"backbone/gateway/monitor"
+	"backbone/gateway/tracking"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -79,7 +80,11 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect reads them all.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := c.s
+	// Hosts are named by strangers' mail. (A label that is not UTF-8 would be a panic, too.)
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		for i, l := range labels {
+			labels[i] = tracking.Plain(l)
+		}
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	count := func(d *prometheus.Desc, v int64, labels ...string) {

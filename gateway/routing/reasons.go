@@ -88,8 +88,6 @@ func (s *set) failure(req *Request) *mail.Failure {
 	}
 	to := req.Recipient
 	switch {
-	case worst.failure != nil && !worst.failure.Final():
-		return worst.failure
 	case worst.drop == exhausted:
 		return &mail.Failure{Class: mail.Permanent, Scope: mail.ScopeRecipient, Code: 554, Enhanced: "5.4.1", Reason: 1, Diagnostic: 2, MSMail: 5,
 			Text: fmt.Sprintf("%s could not be reached: every connector for it (%s) was tried %d times", to, s.names(), req.MaxTries)}

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+	"unicode"
 
 	"backbone/gateway/control"
 )
@@ -162,10 +163,19 @@ func (d *Dashboard) show(v *visit, status int, name, title string, page any) err
 	}
 	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	v.w.WriteHeader(status)
-	if _, err := b.WriteTo(v.w); err != nil {
+	if _, err := v.w.Write(bytes.Map(printing, b.Bytes())); err != nil {
 		d.log.Debug("page not sent", "page", name, "err", err)
 	}
 	return nil
+}
+
+// printing is the last guard of a page: templates show what doesn't print as its escape; where one forgot, or gives back what
+// was typed, it is a mark.
+func printing(r rune) rune {
+	if unicode.IsPrint(r) || r == '\n' || r == '\t' || r == thinSpace {
+		return r
+	}
+	return unicode.ReplacementChar
 }
 
 // fail shows an error as a page.

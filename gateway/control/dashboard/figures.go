@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"encoding/json"
 	"net/http"
 	"sort"
 	"time"
@@ -97,7 +96,7 @@ func (d *Dashboard) history(v *visit) error {
 	}
 	v.w.Header().Set("Content-Type", "application/json")
 	v.w.WriteHeader(http.StatusOK)
-	if err := json.NewEncoder(v.w).Encode(s); err != nil {
+	if err := control.WriteJSON(v.w, s); err != nil {
 		d.log.Debug("figures not sent", "err", err)
 	}
 	return nil

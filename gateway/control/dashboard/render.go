@@ -126,11 +126,13 @@ func peer(words, text string) string {
 	return words
 }
 
+const thinSpace = '\u202f' // that does not break: between thousands
+
 // num groups thousands.
 func num(v any) string {
 	s := fmt.Sprint(v)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "\u202f" + s[i:]
+		s = s[:i] + string(thinSpace) + s[i:]
 	}
 	return s
 }
