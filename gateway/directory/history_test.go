@@ -77,6 +77,56 @@ func TestASiteThatWasAwayForAYearCatchesUp(t *testing.T) {
 	})
 }
 
+// Found by TestReplicasConverge: an entry is made again after its tombstone was forgotten, so that it counts from one, and
+// the other site still has it from before, with a higher count.
+func TestAnEntryMadeAnewIsTheSameEverywhereThoughItsDeletionIsForgotten(t *testing.T) {
+	for what, remove := range map[string]bool{"made again": false, "made again and deleted": true} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := two(t)
+				old := person(t, "A", "MS:N/P/A")
+				add(t, a, old)
+				for _, display := range []string{"Second", "Third"} {
+					old.Display = display
+					if _, err := a.Replace(old); err != nil {
+						t.Fatal(err)
+					}
+				}
+				follow(t, b, a, "SITEA")
+				if err := a.Remove("A"); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(365 * 24 * time.Hour)
+				add(t, a, person(t, "F", "MS:N/P/F")) // which forgets the tombstone
+				add(t, a, person(t, "A", "MS:N/P/A"))
+				if remove {
+					if err := a.Remove("A"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for range 2 {
+					follow(t, b, a, "SITEA")
+					follow(t, a, b, "SITEB")
+				}
+				for _, d := range []*Directory{a, b} {
+					es, _, err := d.List(Filter{}, "", 10)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, e := range es {
+						if e.Name == "A" && (remove || e.Display == "Third") {
+							t.Errorf("%s has version %d, %q", d.o.Site.Name, e.Version, e.Display)
+						}
+					}
+					if want := 2; !remove && len(es) != want || remove && len(es) != want-1 {
+						t.Errorf("%s has %d entries", d.o.Site.Name, len(es))
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestARestoredSiteGetsItsOwnEntriesBackAndIsFoundOut(t *testing.T) {
 	a, b := two(t)
 	add(t, a, person(t, "OLD", "MS:N/P/OLD"))

@@ -193,13 +193,14 @@ func (r *Replicated) Add(o Replicated) {
 // Replicate takes a partner's batch over, together with the cursor that says so: in one transaction, so that a batch has
 // its effect once. One that does not follow on the last is left alone.
 //
-// The rule for conflicts: an entry is written at its own site only. Of two versions of it the higher one is kept; of two
-// that have the same number, which happens when a restored site goes on from where its backup was, the one written later,
-// then the deletion, then the one with the greater digest. So all replicas agree whatever the order in which they hear of
-// things. An entry of our own is taken only when it is not part of our own present history, that is, when we lost it; if
-// it is, what we have is said once more for all: that it was deleted, if so long ago that the tombstone is forgotten, or
-// that it is there, if another site gave it up because a third one's whole list did not have it. An address that two
-// sites' entries claim is kept with both and answered as ambiguous.
+// The rule for conflicts: an entry is written at its own site only. Of two versions of it the higher one is kept; of
+// two that have the same number, which happens when a restored site goes on from where its backup was, the one written
+// later, then the deletion, then the one with the greater digest. So all replicas agree whatever the order in which
+// they hear of things. An entry of our own is taken only when it is not part of our own present history, that is, when
+// we lost it; if it is, what we have is said once more for all: that it was deleted, if so long ago that the tombstone
+// is forgotten, or what it is now, if another site gave it up because a third one's whole list did not have it, or
+// still has it from before a deletion that is forgotten here. An address that two sites' entries claim is kept with
+// both and answered as ambiguous.
 func (d *Directory) Replicate(name string, b Batch) (r Replicated, err error) {
 	d.write.Lock()
 	defer d.write.Unlock()
@@ -274,7 +275,9 @@ func (d *Directory) consider(tx *bbolt.Tx, name string, es []Entry, newest map[s
 				switch {
 				case old == nil && !e.Deleted: // deleted here so long ago that it is forgotten
 					newest[k] = &Entry{Class: e.Class, Name: e.Name, Site: e.Site, Version: e.Version + 1, Changed: now, Deleted: true}
-				case old != nil && !old.Deleted && e.Deleted: // given up by a site that did not find it in another's whole list
+				case old != nil && !(old.Deleted && e.Deleted):
+					// Given up by a site that did not find it in another's whole list, or counted anew here after its tombstone
+					// was forgotten, while that site still has it as it was before.
 					newest[k] = old.clone()
 					newest[k].Version, newest[k].Changed, newest[k].From = e.Version+1, now, ""
 				}
