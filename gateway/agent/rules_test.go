@@ -372,8 +372,8 @@ func TestTheScheduleRunsByItself(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		if len(w.mail) != 1 {
-			t.Errorf("%d answers, want one at 04:00", len(w.mail))
+		if n := w.underWay(); n != 1 {
+			t.Errorf("%d answers, want one at 04:00", n)
 		}
 	})
 }

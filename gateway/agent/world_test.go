@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type world struct {
 	dir   string
 	sites map[string]*site
 	pos   map[string]*dirsynctest.PostOffice
+	mu    sync.Mutex // an agent that serves by itself posts while mail is being delivered
 	mail  []letterTo // under way
 	cut   bool       // the sites can't reach each other
 	key   int
@@ -103,6 +105,8 @@ func (g gateway) Accept(_ context.Context, sub connectors.Submission) (connector
 
 // put puts a message under way.
 func (w *world) put(env mail.Envelope, content []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.key++
 	w.mail = append(w.mail, letterTo{&connectors.Transfer{Key: fmt.Sprint(w.key), NextHop: agentHop, Envelope: env, Content: connectortest.Bytes(content),
 		Attempt: 1, Note: func(mail.Note) {}}, env.Recipients[0].Address})
@@ -214,10 +218,14 @@ var errUndelivered = errors.New("not now")
 
 // deliver brings the i-th message that is under way to its place; it stays under way when again is true.
 func (w *world) deliver(i int, again bool) {
+	w.mu.Lock()
 	l := w.mail[i]
+	w.mu.Unlock()
 	if err := w.bring(l); err != nil && !errors.Is(err, errUndelivered) {
 		w.t.Fatal(err)
 	} else if err == nil && !again {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.mail = slices.Delete(w.mail, i, i+1)
 	}
 }
@@ -247,9 +255,15 @@ func (w *world) bring(l letterTo) error {
 	return w.pos[m.PostOffice().String()].Receive(text.body, text.lists...)
 }
 
+func (w *world) underWay() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.mail)
+}
+
 // flush brings everything that is under way, and what follows from it.
 func (w *world) flush() {
-	for n := 0; len(w.mail) > 0; n++ {
+	for n := 0; w.underWay() > 0; n++ {
 		if n > 10000 {
 			w.t.Fatal("mail without end")
 		}
