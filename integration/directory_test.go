@@ -24,6 +24,7 @@ const (
 	replicatedByLink = "replication over the site link, no address space"
 	replicatedByMail = "replication by mail over X.400, no address space"
 	bySpaces         = "address spaces by hand, no replication"
+	byDirSync        = "address spaces by hand, SITEB is a requestor of SITEA"
 )
 
 // fourOffices is SITEA with NET/PO1 and NET/PO2, SITEB with NET/PO3 and NET/PO4, each site the server of its two.
@@ -106,8 +107,14 @@ key = "id/site.key"
 peer_certificate = %q
 `, s.link, peer.link, peerName, filepath.Join(peer.dir, "id", "site.crt"))
 		}
-		if how == bySpaces {
-			fmt.Fprintf(&text, "space = [ { address = \"MS:%s\" }, { address = \"MS:%s\" } ]\n", peerPOs[0], peerPOs[1])
+		if how == bySpaces || how == byDirSync {
+			fmt.Fprintf(&text, "space = [ { address = \"MS:%s\" }, { address = \"MS:%s\" }, { address = \"MS:NET/%s\" } ]\n", peerPOs[0], peerPOs[1], peerName)
+			if how == byDirSync {
+				fmt.Fprintf(&text, "[[dirsync.%s]]\naddress = \"NET/%s\"\npassword = \"between us\"\n", map[string]string{"SITEA": "requestor", "SITEB": "server"}[name], peerName)
+				if name == "SITEA" {
+					fmt.Fprintf(&text, "behind = [%q, %q]\n", peerPOs[0], peerPOs[1])
+				}
+			}
 		} else {
 			fmt.Fprintf(&text, "[replication]\ninterval = \"2s\"\n[[replication.partner]]\nsite = %q\nconnectors = [%q]\n", peerName, connector)
 			if how == replicatedByMail {
@@ -303,6 +310,49 @@ func TestUsersOfFourPostOfficesFindAndWriteToEachOther(t *testing.T) {
 			flow(t, a, b, how)
 		})
 	}
+}
+
+// TestASiteIsTheRequestorOfAnother: the server is not a post office but a site, which has post offices of its own.
+func TestASiteIsTheRequestorOfAnother(t *testing.T) {
+	a, b := fourOffices(t, byDirSync)
+	agents := agentsOf(t, a, b)
+	round := func() {
+		t.Helper()
+		start := time.Now()
+		for _, x := range agents {
+			x.export()
+		}
+		heard := func(s *site, po string, what func(at, sent time.Time) bool) {
+			t.Helper()
+			until(t, time.Minute, po+" at "+s.config, func() bool {
+				for _, p := range status(s).PostOffices {
+					if p.PostOffice == po {
+						return what(p.Received, p.Sent)
+					}
+				}
+				return false
+			})
+		}
+		after := func(at, _ time.Time) bool { return at.After(start) }
+		for _, x := range agents {
+			heard(x.site, x.Name, after)
+		}
+		b.backbone("dirsync", "run", "NET/SITEA") // T1: what SITEB has
+		heard(a, "NET/SITEB", after)
+		a.backbone("dirsync", "run") // T2: SITEA answers all
+		heard(b, "NET/SITEA", after)
+		b.backbone("dirsync", "run") // and SITEB its own
+		for _, x := range agents {
+			until(t, time.Minute, x.Name+" gets its answer", func() bool { return x.collect() > 0 })
+		}
+	}
+	round()
+	everyone(t, agents)
+	agents[0].Set("MKUMAR", "Kumar, Mira")
+	agents[2].Delete("JLEE")
+	round()
+	everyone(t, agents)
+	flow(t, a, b, bySpaces)
 }
 
 func TestTheSeedsFlowWithAddressSpacesAndNoReplication(t *testing.T) {

@@ -38,7 +38,7 @@ func openAgent(cfg *config.Config, id connectors.Site, dir *directory.Directory,
 			if err != nil {
 				return nil, fmt.Errorf("dirsync: %s: password: %w", p.Address, err)
 			}
-			po := agent.PostOffice{Address: p.Address, Password: password, Templates: p.Templates, Attach: cfg.DirSync.Attach, CodePage: p.CodePage}
+			po := agent.PostOffice{Address: p.Address, Password: password, Behind: p.Behind, Templates: p.Templates, Attach: cfg.DirSync.Attach, CodePage: p.CodePage}
 			for _, t := range p.Types {
 				po.Types = append(po.Types, address.Type(t))
 			}

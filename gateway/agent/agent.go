@@ -53,7 +53,9 @@ type PostOffice struct {
 	Address  string // NET/PO
 	Password string
 	// Types are the address types that its users can write to, beside MS.
-	Types     []address.Type
+	Types []address.Type
+	// Behind are further post offices, NET/PO, of whose users it may speak as our requestor.
+	Behind    []string
 	Templates bool
 	// Attach is the number of transactions from which on they travel as an attachment, written in CodePage.
 	Attach   int

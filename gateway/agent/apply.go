@@ -40,8 +40,9 @@ type Applied struct {
 type application struct {
 	a        *Agent
 	ed       *directory.Edit
-	po       string // whose they are
-	requests bool   // po is a requestor of ours: it may speak of its own users only
+	po       string   // whose they are
+	requests bool     // po is a requestor of ours: it may speak of its own users only...
+	behind   []string // ...and of those of these post offices
 	types    []address.Type
 	n        Applied
 	problems []dirsync.Problem
@@ -92,7 +93,7 @@ func (ap *application) permitted(t *dirsync.Transaction, x address.Address) bool
 		ap.problem(t, dirsync.CodeType, "%s: addresses of type %s are not taken from %s", x, x.Type, ap.po)
 	case err == nil && (m.System() || m.Special()):
 		ap.problem(t, dirsync.CodeCharacters, "%s is a box of the mail system", x)
-	case err == nil && ap.requests && m.PostOffice().String() != ap.po:
+	case err == nil && ap.requests && m.PostOffice().String() != ap.po && !slices.Contains(ap.behind, m.PostOffice().String()):
 		ap.problem(t, dirsync.CodeCharacters, "%s is not a user of %s", x, ap.po)
 	default:
 		return true

@@ -377,3 +377,24 @@ func TestTheScheduleRunsByItself(t *testing.T) {
 		}
 	})
 }
+
+func TestARequestorListsUsersOfItsOwnPostOfficeAndOfThoseBehindIt(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		s := w.sites["SITEA"]
+		s.o.Requestors[0].Behind = []string{"NET/PO8"}
+		w.pos["NET/PO1"].Set("ASMITH", "Alex Smith")
+		w.pos["NET/PO1"].Set("JLEE", "Jin Lee")
+		w.pos["NET/PO1"].Set("MKUMAR", "Mira Kumar")
+		text, err := w.pos["NET/PO1"].Export(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := strings.NewReplacer("NET/PO1/JLEE", "NET/PO8/JLEE", "NET/PO1/MKUMAR", "NET/PO9/MKUMAR").Replace(text.Body)
+		w.submit(s, "NET/PO1", s.ms+"/$SYSTEM", text.Subject, body)
+		w.flush()
+		st := statusOf(t, s, "NET/PO1")
+		if st.Applied.Added != 2 || len(st.Problems) != 1 || !strings.Contains(st.Problems[0].Text, "MS:NET/PO9/MKUMAR is not a user of NET/PO1") {
+			t.Errorf("%+v, %+v", st.Applied, st.Problems)
+		}
+	})
+}

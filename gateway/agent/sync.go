@@ -141,7 +141,7 @@ func (a *Agent) noteProblem(po string, r *dirsync.Refusal) error {
 func (a *Agent) receiveExport(ctx context.Context, t *connectors.Transfer, p PostOffice, m *dirsync.Message) (string, error) {
 	var words string
 	var refusal *dirsync.Refusal
-	ap := application{a: a, po: p.Address, requests: true, types: p.Types}
+	ap := application{a: a, po: p.Address, requests: true, behind: p.Behind, types: p.Types}
 	err := a.d.Edit(func(ed *directory.Edit) error {
 		var s requestorState
 		if err := load(record(ed), keyRequestor+p.Address, &s); err != nil {

@@ -25,6 +25,7 @@ type SyncPartner struct {
 	Address   string            `toml:"address" doc:"NET/PO; it must be reachable, and reach site.ms"`
 	Password  connectors.Secret `toml:"password" doc:"expected from a requestor, sent to a server; text, or @FILE"`
 	Types     []string          `toml:"types" doc:"address types beside MS that its users can write to: SMTP, X400"`
+	Behind    []string          `toml:"behind" doc:"further post offices whose users a requestor may list: those of a site that is the requestor"`
 	Templates bool              `toml:"templates" doc:"send title, department and the like"`
 	CodePage  int               `toml:"codepage" doc:"of attached lists; default 850"`
 }
@@ -59,6 +60,17 @@ func (c *Config) checkDirSync(at func(key, format string, args ...any)) {
 				if _, err := address.ParseType(t); err != nil {
 					at(key+".types", "%v", err)
 				}
+			}
+			for j, b := range p.Behind {
+				po, err := address.ParsePostOffice(b)
+				if err != nil {
+					at(key+".behind", "%q: write NET/PO", b)
+					continue
+				}
+				p.Behind[j] = po.String()
+			}
+			if name == "server" && len(p.Behind) > 0 {
+				at(key+".behind", "a server may list anybody: this key is for requestors")
 			}
 			for _, other := range list[:i] {
 				if other.Address == p.Address {

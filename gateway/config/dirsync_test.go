@@ -13,6 +13,8 @@ func TestDirectorySections(t *testing.T) {
 		{"a day that is none", site + "[dirsync]\nt2 = [\"Someday 12:00\"]\n", "no day of the week"},
 		{"a post office that is none", site + "[[dirsync.requestor]]\naddress = \"PO1\"\n", "write NET/PO"},
 		{"a post office twice", site + "[[dirsync.server]]\naddress = \"NET/PO1\"\n[[dirsync.server]]\naddress = \"NET/PO1\"\n", "there twice"},
+		{"a post office behind that is none", site + "[[dirsync.requestor]]\naddress = \"NET/PO1\"\nbehind = [\"PO8\"]\n", "write NET/PO"},
+		{"post offices behind a server", site + "[[dirsync.server]]\naddress = \"NET/PO1\"\nbehind = [\"NET/PO8\"]\n", "this key is for requestors"},
 		{"no shadow post office", strings.Replace(site, "ms = \"NET/SITEA\"\n", "", 1) + "[[dirsync.requestor]]\naddress = \"NET/PO1\"\n", "write site.ms"},
 		{"itself as a partner", site + "[[replication.partner]]\nsite = \"SITEA\"\nconnectors = [\"x\"]\n", "another site"},
 		{"a connector that is not there", site + "[[replication.partner]]\nsite = \"SITEB\"\nconnectors = [\"x\"]\n", "there is no [connector.x]"},
