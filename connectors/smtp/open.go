@@ -190,9 +190,15 @@ func (v *conversation) authenticate(ip netip.Addr) *mail.Failure {
 	if response != nil {
 		line += " " + b64(response)
 	}
+	said := []string{v.c.password, b64([]byte(v.c.password)), b64(response)}
 	for {
 		rep, err := v.ask(line)
+		if rep.code != 334 { // a challenge is read as it came
+			rep = rep.without(said)
+		}
 		switch {
+		case errors.Is(err, errNotSMTP):
+			return linkFailure(v.host, "broke off at AUTH", errNotSMTP) // without its words: they may be ours
 		case err != nil:
 			return linkFailure(v.host, "broke off at AUTH", err)
 		case rep.code == 235:
@@ -210,6 +216,7 @@ func (v *conversation) authenticate(ip netip.Addr) *mail.Failure {
 			return fail("AUTH failed", err)
 		}
 		line = b64(response)
+		said = append(said, line)
 	}
 }
 

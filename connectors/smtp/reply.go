@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -206,4 +207,21 @@ func meaning(enhanced string) codes {
 		return row
 	}
 	return codes{1, -1, 1, false}
+}
+
+// without is the reply with nothing in it of what must not be repeated: a host may answer with what it was sent.
+func (r reply) without(secrets []string) reply {
+	var pairs []string
+	for _, s := range secrets {
+		if s != "" {
+			pairs = append(pairs, s, "***")
+		}
+	}
+	hide := strings.NewReplacer(pairs...)
+	r.text = hide.Replace(r.text)
+	r.lines = slices.Clone(r.lines)
+	for i := range r.lines {
+		r.lines[i] = hide.Replace(r.lines[i])
+	}
+	return r
 }
