@@ -10,10 +10,10 @@ KILLS         ?= 200
 HOURS         ?= 1000
 LIVES         ?= 20
 
-.PHONY: powercut crash sim test build tools peers fmt vet lint unit fuzz bench deb release test-release test-deb
+.PHONY: verify vuln licences powercut crash sim test build tools peers fmt vet lint unit fuzz bench deb release test-release test-deb
 
 # test installs what the tests need, then formatting, vet, lint with the import floors, and every test with the race detector.
-test: peers tools fmt vet lint unit
+test: peers tools fmt vet lint verify unit
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o backbone ./cmd/backbone
@@ -38,6 +38,20 @@ lint: tools
 unit:
 	@scripts/can-cut-power ext4 || true
 	$(GO) test -race -timeout 12m ./...
+	cd tools && $(GO) vet ./... && $(GO) test ./...
+
+# What lies in the module cache is what go.sum says.
+verify:
+	$(GO) mod verify
+	cd tools && $(GO) mod verify
+
+# Known faults in what the program calls, after the Go project's database (vuln.go.dev, which must be reachable).
+vuln:
+	$(GO) tool -modfile=tools/go.mod govulncheck ./...
+
+# docs/licences.md anew, after a module came, went or changed.
+licences:
+	mkdir -p dist && (cd tools && $(GO) build -o ../dist/components ./components) && dist/components licences >docs/licences.md
 
 # Each fuzz target for FUZZTIME; results belong in docs/fuzzing.md.
 fuzz:
