@@ -248,6 +248,9 @@ type Store interface {
 	Dests(ctx context.Context) ([]DestStat, error)
 	Stats() Stats
 
+	// Probe makes a few octets durable and takes them away again: whether the store could take mail now, for health checks.
+	// Its error is what a message would be put off with.
+	Probe(ctx context.Context) error
 	// Check verifies index and bodies and returns what is wrong, nil when sound. Compact gives unused index pages back
 	// to the filesystem while the store runs.
 	Check(ctx context.Context) ([]string, error)

@@ -99,3 +99,38 @@ func TestReadinessNamesWhatIsWrong(t *testing.T) {
 		t.Errorf("readyz without the drop: %d %s, want 503 naming NET/PO1", code, text)
 	}
 }
+
+func TestReadyMeansThatMailWouldBeTakenAndSent(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(t *testing.T, s *site, dir string)
+		says string // "" when it is ready
+	}{
+		{"all is well", func(*testing.T, *site, string) {}, ""},
+		{"the queue's folder is gone", func(t *testing.T, s *site, dir string) {
+			if err := os.Rename(filepath.Join(dir, "data", "queue", "log"), filepath.Join(dir, "away")); err != nil {
+				t.Fatal(err)
+			}
+		}, `"name": "queue",
+    "ok": false`},
+		{"a drop is gone", func(t *testing.T, s *site, dir string) {
+			if err := os.Rename(filepath.Join(dir, "NET.PO1"), filepath.Join(dir, "away")); err != nil {
+				t.Fatal(err)
+			}
+		}, "post office NET/PO1"},
+		{"a connector that alone has an address space is suspended", func(t *testing.T, s *site, _ string) {
+			if code, text := ask(t, s.service.Handler(), "POST", "/v1/suspend", `{"dest":{"connector":"msmail"},"reason":"works"}`); code != 200 {
+				t.Fatal(code, text)
+			}
+		}, "MS:NET/PO1 is served by nobody: connector msmail is suspended"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, dir := openedSite(t)
+			c.do(t, s, dir)
+			code, text := ask(t, s.service.Public(), "GET", "/readyz", "")
+			if (code == http.StatusOK) != (c.says == "") || !strings.Contains(text, c.says) {
+				t.Errorf("%d %s, want %q", code, text, c.says)
+			}
+		})
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"backbone/connectors"
@@ -45,6 +46,10 @@ type Service struct {
 	Version string
 	Started time.Time
 	Log     *slog.Logger
+
+	probe    sync.Mutex
+	probed   time.Time // when the store was last asked whether it takes mail...
+	probeErr error     // ...and what it said
 }
 
 // Error is an answer that is not the one asked for.

@@ -1,14 +1,12 @@
 package control
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"backbone/gateway/address"
@@ -216,45 +214,4 @@ func filterTo(f queue.Filter) url.Values {
 		set("larger", strconv.FormatInt(f.Larger, 10))
 	}
 	return q
-}
-
-// Check is one line of /readyz.
-type Check struct {
-	Name string `json:"name"`
-	OK   bool   `json:"ok"`
-	Text string `json:"text,omitempty"`
-}
-
-// Checker is a connector that knows whether it could work (a drop folder reachable, a listener bound).
-type Checker interface {
-	Check(ctx context.Context) error
-}
-
-// Ready tests what the gateway needs: the store takes writes, drops are there, every connector with address spaces can
-// be used.
-func (s *Service) Ready(ctx context.Context) []Check {
-	var out []Check
-	add := func(name string, err error) {
-		c := Check{Name: name, OK: err == nil}
-		if err != nil {
-			c.Text = err.Error()
-		}
-		out = append(out, c)
-	}
-	add("queue", s.probeStore(ctx))
-	for _, m := range s.Members {
-		if c, ok := m.Connector.(Checker); ok {
-			add("connector "+m.Connector.Name(), c.Check(ctx))
-		}
-	}
-	return out
-}
-
-// probeStore stages and discards a body: the write path without a message.
-func (s *Service) probeStore(ctx context.Context) error {
-	st, err := s.Store.Stage(ctx, strings.NewReader("probe"), 16)
-	if err != nil {
-		return err
-	}
-	return st.Discard()
 }

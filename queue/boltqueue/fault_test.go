@@ -407,3 +407,52 @@ func TestReadsGoOnWhenTheIndexCannotGrow(t *testing.T) {
 		t.Errorf("%d messages after starting again, %d were answered", n, stored)
 	}
 }
+
+func TestAProbeTellsWhetherMailCouldBeTaken(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		op   crashfs.Op
+		err  error
+	}{
+		{"nothing is wrong", "", nil},
+		{"no space for a file", crashfs.Create, unix.ENOSPC},
+		{"a sync that fails", crashfs.Sync, unix.EIO},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, fs := openRecorded(t, fastDir(t))
+			fs.Fail(func(op crashfs.Op, _ string) error {
+				if op == tt.op {
+					return tt.err
+				}
+				return nil
+			})
+			if err := s.Probe(t.Context()); !errors.Is(err, tt.err) {
+				t.Errorf("%v, want %v", err, tt.err)
+			}
+			fs.Fail(nil)
+			if err := s.Probe(t.Context()); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Probe(t.Context()); !errors.Is(err, queue.ErrClosed) {
+				t.Errorf("closed: %v", err)
+			}
+		})
+	}
+	t.Run("the folder is gone", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "queue")
+		s, err := Open(dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if err := os.Rename(dir, dir+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Probe(t.Context()); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%v", err)
+		}
+	})
+}

@@ -147,6 +147,7 @@ type Store struct {
 
 	readers readers
 
+	probing    sync.Mutex // held by the one Probe that runs
 	compacting sync.Mutex // held by the one Compact or Check that runs
 
 	kick   chan struct{} // to the syncing goroutine

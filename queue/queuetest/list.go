@@ -133,6 +133,7 @@ var listCases = []testcase{
 			"Suspend":      func() error { return w.Suspend(ctx, queue.Suspension{Dest: alpha}) },
 			"Resume":       func() error { return w.Resume(ctx, alpha) },
 			"Dests":        func() error { _, err := w.Dests(ctx); return err },
+			"Probe":        func() error { return w.Probe(ctx) },
 			"Check":        func() error { _, err := w.Check(ctx); return err },
 			"Compact":      func() error { return w.Compact(ctx) },
 			"Known":        func() error { _, err := w.Known(ctx, "k"); return err },

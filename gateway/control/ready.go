@@ -1,0 +1,70 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Check is one line of /readyz.
+type Check struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	Text string `json:"text,omitempty"`
+}
+
+// Checker is a connector that knows whether it could work (a drop folder reachable, a listener bound).
+type Checker interface {
+	Check(ctx context.Context) error
+}
+
+const (
+	// saneSync is how long a few octets may take to become durable: each message waits that long. *Ours*.
+	saneSync = 5 * time.Second
+	// probeEvery is how often the store is asked at most, however often a balancer asks us.
+	probeEvery = 2 * time.Second
+)
+
+// Ready tests what the gateway needs: the store takes writes in time, drops are there, each address space has a connector
+// that may serve it. A link that is down is tried again, and serves.
+func (s *Service) Ready(ctx context.Context) []Check {
+	var out []Check
+	add := func(name string, err error) {
+		c := Check{Name: name, OK: err == nil}
+		if err != nil {
+			c.Text = err.Error()
+		}
+		out = append(out, c)
+	}
+	add("queue", s.probeStore(ctx))
+	for _, m := range s.Members {
+		if c, ok := m.Connector.(Checker); ok {
+			add("connector "+m.Connector.Name(), c.Check(ctx))
+		}
+	}
+	var unserved []error
+	for _, u := range s.Gateway.Unserved(time.Now()) {
+		unserved = append(unserved, errors.New(u.String()))
+	}
+	add("address spaces", errors.Join(unserved...))
+	return out
+}
+
+// probeStore sends a few octets the way of a message, or gives the answer that is not old yet.
+func (s *Service) probeStore(ctx context.Context) error {
+	s.probe.Lock()
+	defer s.probe.Unlock()
+	if at := time.Now(); s.probed.IsZero() || at.Sub(s.probed) >= probeEvery {
+		err := s.Store.Probe(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err() // the asker has gone: no answer for the next one
+		}
+		took := time.Since(at)
+		if err == nil && took > saneSync {
+			err = fmt.Errorf("a few octets became durable after %s: the disk is too slow or too busy", took.Round(time.Millisecond))
+		}
+		s.probed, s.probeErr = time.Now(), err
+	}
+	return s.probeErr
+}
