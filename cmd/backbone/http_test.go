@@ -111,8 +111,7 @@ func TestReadyMeansThatMailWouldBeTakenAndSent(t *testing.T) {
 			if err := os.Rename(filepath.Join(dir, "data", "queue", "log"), filepath.Join(dir, "away")); err != nil {
 				t.Fatal(err)
 			}
-		}, `"name": "queue",
-    "ok": false`},
+		}, `"name":"queue","ok":false`},
 		{"a drop is gone", func(t *testing.T, s *site, dir string) {
 			if err := os.Rename(filepath.Join(dir, "NET.PO1"), filepath.Join(dir, "away")); err != nil {
 				t.Fatal(err)
