@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -343,7 +344,7 @@ func (a *app) queueRaw() *cobra.Command {
 	return &cobra.Command{Use: "raw ID", Short: "Print an entry's content as it is stored; on a terminal, what does not print as a mark", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return a.with(func(c *control.Client) error {
 			out := a.octets()
-			return errors.Join(c.Text(cmd.Context(), control.Path("v1", "queue", args[0], "raw"), nil, out), out.Close())
+			return errors.Join(c.Text(cmd.Context(), control.Path("v1", "queue", args[0], "raw"), url.Values{"by": {me()}}, out), out.Close())
 		})
 	}}
 }

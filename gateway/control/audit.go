@@ -44,7 +44,7 @@ func Via(ctx context.Context, way string) context.Context {
 }
 
 // Audit is the audit log: a file of JSON lines that is only ever appended to, each line synced before the change that
-// it speaks of is made. It is never rotated or cut by the program.
+// it speaks of is made. It is never rotated or cut by the program, so that chattr +a can hold everybody else to that, too.
 type Audit struct {
 	mu sync.Mutex
 	f  *os.File
@@ -163,6 +163,8 @@ func (s *Service) audited(ctx context.Context, r Record, do func() (Changed, err
 	if err != nil {
 		r.Changed, r.Error = 0, err.Error()
 	}
+	// A second copy, where another user keeps it: who can rewrite the file can seldom rewrite the journal.
+	s.Log.Info("operator", "by", r.By, "via", r.Via, "verb", r.Verb, "what", r.What, "reason", r.Reason, "changed", r.Changed, "error", r.Error, "op", r.Op)
 	if aerr := s.Audit.Append(r); aerr != nil {
 		s.Log.Error("the end of a change is not on the audit log", "verb", r.Verb, "what", r.What, "by", r.By, "err", aerr)
 	}

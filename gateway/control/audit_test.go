@@ -1,7 +1,9 @@
 package control
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +23,8 @@ func TestTheAuditLogShowsWhatHappenedToItself(t *testing.T) {
 		return a
 	}
 	a := open()
-	s := &Service{Audit: a}
+	var journal bytes.Buffer
+	s := &Service{Audit: a, Log: slog.New(slog.NewTextHandler(&journal, nil))}
 	if _, err := s.audited(t.Context(), Record{By: "kim", Verb: "queue hold", Reason: "why"}, func() (Changed, error) { return Changed{Changed: 3}, nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +69,58 @@ func TestTheAuditLogShowsWhatHappenedToItself(t *testing.T) {
 	if rs, more, err := a.Latest(2); err != nil || !more || len(rs) != 2 {
 		t.Errorf("the latest two: %d, more %v, %v", len(rs), more, err)
 	}
+	// The journal has a second copy of each change, under the same number.
+	for _, r := range rs[3:] {
+		if !strings.Contains(journal.String(), "by="+r.By) || !strings.Contains(journal.String(), "op="+r.Op) {
+			t.Errorf("%+v is not in the daemon's log:\n%s", r, journal.String())
+		}
+	}
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", st.Mode(), err)
+	}
+}
+
+// TestTheAuditLogIsOnlyAppendedTo: whatever is done with it, what stood there stands there still.
+func TestTheAuditLogIsOnlyAppendedTo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	before := []byte("{\"by\":\"kim\",\"verb\":\"queue delete\"}\nsomebody wrote this\n{\"torn")
+	if err := os.WriteFile(path, before, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		a, err := OpenAudit(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := a.Latest(1); err != nil {
+			t.Error(err)
+		}
+		if err := errors.Join(a.Append(Record{By: "lee"}), a.Close()); err != nil {
+			t.Fatal(err)
+		}
+		now, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.HasPrefix(now, before) || len(now) <= len(before) {
+			t.Errorf("%q is no longer at the beginning of %q", before, now)
+		}
+		before = now
+	}
+	// Two that write at once (a daemon, and --offline) do not write over each other.
+	a, err := OpenAudit(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := OpenAudit(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(a.Append(Record{By: "one"}), b.Append(Record{By: "two"}), a.Append(Record{By: "three"}), b.Close(), a.Close()); err != nil {
+		t.Fatal(err)
+	}
+	now, err := os.ReadFile(path)
+	if err != nil || !bytes.HasPrefix(now, before) || bytes.Count(now, []byte("\n")) != bytes.Count(before, []byte("\n"))+3 {
+		t.Errorf("%v: %q", err, now)
 	}
 }

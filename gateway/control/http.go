@@ -42,6 +42,12 @@ func (s *Service) Handler() http.Handler {
 			answer(w, nil, bad(err))
 			return
 		}
+		if by := r.URL.Query().Get("by"); by != "" && s.Audit != nil { // who looks; a backup has no name on it
+			if err := s.Audit.Append(Record{By: by, Via: "socket", Verb: "look at content", What: id.String()}); err != nil {
+				answer(w, nil, err)
+				return
+			}
+		}
 		w.Header().Set("Content-Type", "application/octet-stream")
 		if err := s.Raw(r.Context(), id, w); err != nil {
 			answer(w, nil, err)

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -113,7 +114,7 @@ func newBench(t *testing.T, o Options) *bench {
 	b := &bench{t: t, item: items[0].ID, audit: audit, peer: "127.0.0.1:4000", host: "127.0.0.1:8025"}
 	b.s = &control.Service{
 		Gateway: gw, Store: store, Directory: names, Tracking: log, Members: members, Drops: []connectors.Quarantine{idle{}}, Audit: audit,
-		Flow: control.NewFlow(store.Stats), Version: "test", Started: time.Now(),
+		Flow: control.NewFlow(store.Stats), Version: "test", Started: time.Now(), Log: slog.New(slog.DiscardHandler),
 	}
 	o.Service, o.Listen = b.s, "127.0.0.1:8025"
 	if b.d, err = New(o); err != nil {
