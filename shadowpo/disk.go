@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,12 @@ type disk struct {
 	root    *os.Root
 	folders map[string]*diskFolder
 	ident   identity
+	// writable asks whether an open folder takes writes, without one: an empty read-only share would not be noticed otherwise.
+	writable func(folder *os.File) error
+}
+
+func writable(folder *os.File) error {
+	return os.NewSyscallError("faccessat", unix.Faccessat(int(folder.Fd()), ".", unix.W_OK, unix.AT_EACCESS))
 }
 
 // openDisk opens the drop at dir. Missing folders are made again when the sentinel is there (KB Q266442: a missing
@@ -29,7 +36,7 @@ func openDisk(dir string) (*disk, identity, error) {
 	if err != nil {
 		return nil, identity{}, &UnavailableError{dir, err}
 	}
-	d := &disk{dir: dir, root: root, folders: map[string]*diskFolder{}}
+	d := &disk{dir: dir, root: root, folders: map[string]*diskFolder{}, writable: writable}
 	if d.ident, err = readSentinel(root); err != nil {
 		return nil, identity{}, errors.Join(&UnavailableError{dir, err}, d.Close())
 	}
@@ -90,6 +97,9 @@ func (d *disk) Valid() error {
 		}
 		if opened, err := f.self.Stat(); err != nil || !os.SameFile(now, opened) {
 			return &UnavailableError{d.dir, fmt.Errorf("folder %s was exchanged", name)}
+		}
+		if err := d.writable(f.self); err != nil {
+			return &UnavailableError{d.dir, fmt.Errorf("folder %s can't be written: %w", name, err)}
 		}
 	}
 	return nil
@@ -185,9 +195,34 @@ func (f *diskFolder) Append(name string) (file, error) {
 	if err := plain(name); err != nil {
 		return nil, err
 	}
-	h, err := f.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o660)
+	h, err := openOwn(f.root, name, os.O_APPEND)
 	if err != nil {
 		return nil, err
+	}
+	return h, nil
+}
+
+// openOwn opens a file of our own for writing, or makes it. Others can write into the folder: what stands under its name may
+// be a link to somebody else's file, of either kind, or nothing that can be written at all.
+func openOwn(root *os.Root, name string, flag int) (*os.File, error) {
+	h, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK|flag, 0o660)
+	if err != nil {
+		return nil, err
+	}
+	named, err := root.Lstat(name)
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	opened, err := h.Stat()
+	switch {
+	case err != nil:
+	case !os.SameFile(named, opened):
+		err = &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%w: it is not what its name leads to", errOdd)}
+	case oddity(opened, math.MaxInt64) != "":
+		err = &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%w: it %s", errOdd, oddity(opened, math.MaxInt64))}
+	}
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
 }
@@ -270,7 +305,7 @@ func (e *heldError) Error() string { return "another gateway serves this drop: "
 // kernel, or the file server's, drops the lock of a process that died, whatever the text says. A share that cannot
 // lock is refused: two gateways on it would each deliver.
 func (d *disk) Lock(name, holder string) (io.Closer, error) {
-	h, err := d.folders[stateDir].root.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o660)
+	h, err := openOwn(d.folders[stateDir].root, name, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 // Every step of either direction, failing in every way a disk does: the error is never final, nothing is lost or
 // doubled, and once the cause is gone the drop goes on by itself.
 func TestDiskErrorsAreNeverFinalAndPass(t *testing.T) {
-	for _, cause := range []error{syscall.ENOSPC, syscall.EIO, syscall.EROFS, syscall.EMFILE, syscall.ESTALE, fs.ErrPermission} {
+	for _, cause := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EMFILE, syscall.ESTALE, fs.ErrPermission} {
 		for at := 1; ; at++ {
 			failed := false
 			m := newModel()

@@ -167,6 +167,9 @@ func (d *Drop) Check(context.Context) (Status, error) {
 		return Status{}, fault(err)
 	}
 	defer t.Close()
+	if err := t.Valid(); err != nil {
+		return Status{}, fault(err)
+	}
 	var s Status
 	submit, err := t.Folder(submitDir).List()
 	if err != nil {
