@@ -275,7 +275,7 @@ func (d *Directory) consider(tx *bbolt.Tx, name string, es []Entry, newest map[s
 				switch {
 				case old == nil && !e.Deleted: // deleted here so long ago that it is forgotten
 					newest[k] = &Entry{Class: e.Class, Name: e.Name, Site: e.Site, Version: e.Version + 1, Changed: now, Deleted: true}
-				case old != nil && !(old.Deleted && e.Deleted):
+				case old != nil && (!old.Deleted || !e.Deleted):
 					// Given up by a site that did not find it in another's whole list, or counted anew here after its tombstone
 					// was forgotten, while that site still has it as it was before.
 					newest[k] = old.clone()
