@@ -77,6 +77,12 @@ type Acceptor interface {
 	Known(ctx context.Context, dedup string) (bool, error)
 }
 
+// Waker is an Acceptor that wants to know when a next hop has called by itself, over whose call mail can go out: what
+// waits for it need not wait for its time.
+type Waker interface {
+	Called(connector, nextHop string)
+}
+
 // Submission is a message offered to the gateway.
 type Submission struct {
 	// Envelope as the source understood it, in native addresses. ID, Arrived and the local hop are filled in by Accept.

@@ -275,3 +275,9 @@ func (g *Gateway) Explain(a address.Address) Explanation {
 	}
 	return x
 }
+
+// Called implements connectors.Waker: a next hop that could not be reached is there.
+func (g *Gateway) Called(connector, nextHop string) {
+	g.links.retryNow(func(d queue.Dest) bool { return d == queue.Dest{Connector: connector, Host: nextHop} }, time.Now())
+	g.wake()
+}

@@ -290,3 +290,20 @@ func (c content) Open() (io.ReadSeekCloser, error) {
 		io.Closer
 	}{strings.NewReader(string(c)), io.NopCloser(nil)}, nil
 }
+
+// TestAPeerThatCallsGetsWhatWaitedForIt: it can't be called, and has just called itself.
+func TestAPeerThatCallsGetsWhatWaitedForIt(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.site.says(unplugged)
+		r.must("MS:NET/PO2/JLEE", nil)
+		r.settle()
+		r.site.says(nil)
+		dest := r.g.Links()[0].Dest
+		r.g.Called(dest.Connector, "ANOTHER")
+		r.settle()
+		r.expect("delivered when another one called", len(r.site.received()), 0)
+		r.g.Called(dest.Connector, dest.Host)
+		r.settle()
+		r.expect("delivered", len(r.site.received()), 1)
+	})
+}

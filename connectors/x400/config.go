@@ -34,7 +34,7 @@ type Config struct {
 	RemotePSelector string `toml:"remote_psel" doc:"the peer's presentation selector"`
 
 	Mode           string              `toml:"mode" doc:"in which we call: normal (1988), x410 (1988 X.410 mode) or 1984; callers are answered in theirs"`
-	Dialogue       string              `toml:"dialogue" doc:"monologue, or twa: a caller may also bind two-way alternate (Exchange: off with foreign MTAs); we call in monologue"`
+	Dialogue       string              `toml:"dialogue" doc:"monologue, or twa: we bind two-way alternate, and callers may: then either side sends over an association, in turn, and a peer that only calls us gets its mail (Exchange: off with foreign MTAs)"`
 	CheckpointSize int                 `toml:"checkpoint_size" doc:"KB between checkpoints, 0 for none; the peer may want fewer"`
 	Window         int                 `toml:"window" doc:"checkpoints that may wait for their confirmation"`
 	Recovery       connectors.Duration `toml:"recovery_timeout" doc:"how long a broken transfer may be resumed at its last checkpoint"`

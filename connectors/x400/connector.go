@@ -29,7 +29,8 @@ func newConnector(env connectors.Env, c *Config) (*Connector, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	spaces, _ := c.AddressSpaces() // Check has named what is wrong with them
-	return &Connector{peer: p, spaces: spaces, pool: newPool(p), log: log.With("connector", c.Name)}, nil
+	p.pool = newPool(p)
+	return &Connector{peer: p, spaces: spaces, pool: p.pool, log: log.With("connector", c.Name)}, nil
 }
 
 // Name is the section's name.
@@ -43,7 +44,7 @@ func (c *Connector) NextHop(rcpt address.Address) (string, error) {
 	if rcpt.IsZero() {
 		return "", mail.UnknownRecipient("nobody can receive at the null address")
 	}
-	if c.peer.cfg.Peer == "" {
+	if c.peer.cfg.Peer == "" && c.peer.cfg.Dialogue != "twa" {
 		return "", mail.NoRoute("the remote MTA " + c.peer.remoteMTA + " only calls us: no address is configured at which to call it")
 	}
 	return c.peer.remoteMTA, nil

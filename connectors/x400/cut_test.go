@@ -30,6 +30,19 @@ type cutter struct {
 	forward bool
 	cuts    int
 	passed  [2]int
+	opened  int
+}
+
+func (c *cutter) octets() [2]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.passed
+}
+
+func (c *cutter) connections() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.opened
 }
 
 func (c *cutter) arm(forward bool, octets int) {
@@ -65,6 +78,9 @@ func (c *cutter) serve(t testing.TB) {
 		if err != nil {
 			return
 		}
+		c.mu.Lock()
+		c.opened++
+		c.mu.Unlock()
 		out, err := net.Dial("tcp", c.to)
 		if err != nil {
 			t.Error(err)

@@ -15,7 +15,8 @@ type pool struct {
 
 	mu      sync.Mutex
 	idle    []*kept
-	open    int // idle, in use or being opened
+	guests  []*guest // associations of the peer's that give us turns
+	open    int      // idle, in use or being opened
 	waiting []chan turn
 	closed  bool
 	busy    sync.WaitGroup // releases that run on their own
@@ -24,6 +25,7 @@ type pool struct {
 type kept struct {
 	a     association
 	timer *time.Timer
+	heard chan struct{} // closed when nobody listens to it any more
 }
 
 // turn ends a wait: with an association, with the failure to open one, or with leave to open one.
@@ -45,11 +47,22 @@ func (p *pool) get(ctx context.Context) (a association, reused bool, err error) 
 	if n := len(p.idle); n > 0 {
 		k := p.idle[n-1]
 		p.idle = p.idle[:n-1]
-		k.timer.Stop()
 		p.mu.Unlock()
+		k.hush()
 		return k.a, true, nil
 	}
-	mayOpen := p.open == 0 || (p.open < p.peer.cfg.MaxAssociations && len(p.waiting) >= p.peer.cfg.Threshold*p.open)
+	var patience <-chan time.Time
+	calls := p.peer.cfg.Peer != ""
+	switch {
+	case !calls && len(p.guests) == 0:
+		p.mu.Unlock()
+		return nil, false, p.peer.notCalled()
+	case !calls || len(p.guests) > 0 && p.open == 0: // the peer is there: its association serves as well
+		t := time.NewTimer(p.peer.cfg.Disconnect.D())
+		defer t.Stop()
+		patience = t.C
+	}
+	mayOpen := patience == nil && (p.open == 0 || p.open < p.peer.cfg.MaxAssociations && len(p.waiting) >= p.peer.cfg.Threshold*p.open)
 	if mayOpen {
 		p.open++
 		p.mu.Unlock()
@@ -57,17 +70,31 @@ func (p *pool) get(ctx context.Context) (a association, reused bool, err error) 
 	}
 	ch := make(chan turn, 1)
 	p.waiting = append(p.waiting, ch)
+	for _, g := range p.guests {
+		g.wake()
+	}
 	p.mu.Unlock()
+	late := false
 	select {
 	case t := <-ch:
 		return p.take(ctx, t)
+	case <-patience:
+		late = true
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
 	for i, w := range p.waiting {
 		if w == ch {
 			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
+			if late && calls {
+				p.open++
+				p.mu.Unlock()
+				return p.dial(ctx)
+			}
 			p.mu.Unlock()
+			if late {
+				return nil, false, mail.LinkDown("the remote MTA "+p.peer.remoteMTA+" has called, and does not give us the turn", nil)
+			}
 			return nil, false, mail.LinkDown("no association to the remote MTA came free in time", ctx.Err())
 		}
 	}
@@ -97,41 +124,56 @@ func (p *pool) dial(ctx context.Context) (association, bool, error) {
 	defer p.mu.Unlock()
 	p.open--
 	if p.open == 0 {
-		for _, w := range p.waiting {
-			w <- turn{err: err}
-		}
-		p.waiting = nil
+		p.failLocked(err)
 	}
 	return nil, false, err
 }
 
 // put gives back an association that can be used again.
 func (p *pool) put(a association) {
+	if l, ok := a.(*lent); ok {
+		l.back <- true
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	two := alternates(a)
 	switch {
 	case p.closed:
 		p.releaseLocked(a)
+	case two != nil && two.wanted(): // the peer has its turn before our next message
+		p.busy.Go(func() {
+			if two.attend() != nil {
+				p.drop(a)
+				return
+			}
+			p.put(a)
+		})
 	case len(p.waiting) > 0:
-		w := p.waiting[0]
-		p.waiting = p.waiting[1:]
-		w <- turn{a: a}
+		p.nextLocked() <- turn{a: a}
 	default:
 		k := &kept{a: a}
 		p.idle = append(p.idle, k)
 		k.timer = time.AfterFunc(p.peer.cfg.AssociationLifetime.D(), func() { p.expire(k) })
+		if two != nil {
+			k.heard = make(chan struct{})
+			two.rest()
+			p.busy.Go(func() { p.listen(k, two) })
+		}
 	}
 }
 
 // drop ends an association that broke. Who waits longest may open the next one.
 func (p *pool) drop(a association) {
 	a.abort()
+	if l, ok := a.(*lent); ok {
+		l.back <- false
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.waiting) > 0 && !p.closed {
-		w := p.waiting[0]
-		p.waiting = p.waiting[1:]
-		w <- turn{}
+		p.nextLocked() <- turn{}
 		return
 	}
 	p.open--
@@ -140,25 +182,32 @@ func (p *pool) drop(a association) {
 func (p *pool) expire(k *kept) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i, other := range p.idle {
-		if other == k {
-			p.idle = append(p.idle[:i], p.idle[i+1:]...)
-			p.releaseLocked(k.a)
-			return
-		}
+	if p.unidle(k) {
+		p.retire(k)
 	}
+}
+
+// retire releases what was idle. The lock is held.
+func (p *pool) retire(k *kept) {
+	p.open--
+	p.busy.Go(func() {
+		k.hush()
+		p.release(k.a)
+	})
 }
 
 // releaseLocked releases a on a goroutine that close waits for.
 func (p *pool) releaseLocked(a association) {
 	p.open--
-	p.busy.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), p.peer.cfg.Disconnect.D())
-		defer cancel()
-		if a.release(ctx) != nil {
-			a.abort()
-		}
-	})
+	p.busy.Go(func() { p.release(a) })
+}
+
+func (p *pool) release(a association) {
+	ctx, cancel := context.WithTimeout(context.Background(), p.peer.cfg.Disconnect.D())
+	defer cancel()
+	if a.release(ctx) != nil {
+		a.abort()
+	}
 }
 
 // close releases what is idle and waits for it. No get is running and none follows.
@@ -166,8 +215,7 @@ func (p *pool) close() {
 	p.mu.Lock()
 	p.closed = true
 	for _, k := range p.idle {
-		k.timer.Stop()
-		p.releaseLocked(k.a)
+		p.retire(k)
 	}
 	p.idle = nil
 	p.mu.Unlock()

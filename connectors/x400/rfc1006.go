@@ -76,6 +76,9 @@ type p1Association struct {
 	conn *patient
 	cotp *cotp.Conn
 	rtse *rtse.Association
+	// sitting is set when it is two-way alternate; theirs when the peer has opened it.
+	sitting *sitting
+	theirs  bool
 }
 
 // open opens the association: with recover, only to resume the transfer of the one that it names.
@@ -96,10 +99,11 @@ func (a *p1Association) open(ctx context.Context, recover *session.Ref) error {
 		return down(what, err)
 	}
 	local, remote := mustSelector(c.LocalTSelector), mustSelector(c.RemoteTSelector)
-	if a.cotp, err = cotp.Connect(tpkt.New(a.conn), local, remote, random()); err != nil {
+	packets := tpkt.New(a.conn)
+	if a.cotp, err = cotp.Connect(packets, local, remote, random()); err != nil {
 		return fail("refused the transport connection", err)
 	}
-	t := rtse.Terms{Mode: mode(c.Mode), Checkpoint: c.CheckpointSize, Window: c.Window, Name: p.localMTA, Time: time.Now(),
+	t := rtse.Terms{Mode: mode(c.Mode), Checkpoint: c.CheckpointSize, Window: c.Window, Name: p.localMTA, Time: time.Now(), TWA: c.Dialogue == "twa",
 		Unique: random(), CallingSession: optional(c.LocalSSelector), CalledSession: optional(c.RemoteSSelector),
 		CallingPresentation: optional(c.LocalPSelector), CalledPresentation: optional(c.RemotePSelector), Recover: recover}
 	normal := t.Mode == rtse.Normal
@@ -109,14 +113,20 @@ func (a *p1Association) open(ctx context.Context, recover *session.Ref) error {
 			return fail("can't be bound to", err)
 		}
 	}
-	a.rtse, err = rtse.Open(session.New(a.cotp), t)
+	sess := session.New(a.cotp)
+	a.rtse, err = rtse.Open(sess, t)
 	var refused *rtse.Refused
 	switch {
 	case errors.As(err, &refused):
 		return fail("refused the bind: "+refusal(refused), err)
 	case err != nil:
 		return fail("did not open the association", err)
-	case recover != nil:
+	}
+	if t.TWA {
+		p.takes(a.cotp)
+		a.sitting = newSitting(conn, packets, sess)
+	}
+	if recover != nil {
 		return nil
 	}
 	result, err := p1.ParseBind(a.rtse.User())
@@ -198,7 +208,7 @@ func (a *p1Association) send(ctx context.Context, apdu *octets) error {
 			err = errors.Join(err, errUntouched)
 		}
 		lost := mail.LinkDown("the association to "+a.peer.remoteMTA+" broke", err)
-		if !tr.Resumable() || ctx.Err() != nil || time.Now().After(until) {
+		if a.theirs || !tr.Resumable() || ctx.Err() != nil || time.Now().After(until) {
 			return lost
 		}
 		a.abort()
@@ -215,7 +225,7 @@ func (a *p1Association) send(ctx context.Context, apdu *octets) error {
 			}
 			continue
 		}
-		a.conn, a.cotp, a.rtse = again.conn, again.cotp, again.rtse
+		a.conn, a.cotp, a.rtse, a.sitting = again.conn, again.cotp, again.rtse, again.sitting
 		stop := cutOn(ctx, a.conn.Conn)
 		err = a.rtse.Resume(tr)
 		stop()
@@ -234,7 +244,12 @@ func (a *p1Association) release(ctx context.Context) error {
 }
 
 // usable tells whether the peer has kept it too.
-func (a *p1Association) usable() bool { return silent(a.conn.Conn) }
+func (a *p1Association) usable() bool {
+	if a.sitting != nil && (a.sitting.pending() || !silent(a.conn.Conn)) {
+		return a.attend() == nil // it may have asked for the turn
+	}
+	return silent(a.conn.Conn)
+}
 
 func (a *p1Association) abort() {
 	// the association is over either way
@@ -254,7 +269,8 @@ func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
 	gate := &turnstile{conn: conn}
 	stop := context.AfterFunc(ctx, gate.close)
 	defer stop()
-	call, err := cotp.Accept(tpkt.New(c))
+	packets := tpkt.New(c)
+	call, err := cotp.Accept(packets)
 	if err != nil {
 		if errors.Is(err, io.EOF) || ctx.Err() != nil {
 			return nil // a port probe
@@ -273,15 +289,12 @@ func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
 		return err
 	}
 	transport.MaxTSDU = maxConnect
-	a, p, err := s.bind(session.New(transport), &desk{gw: d.gw, peers: candidates, log: d.log}, conn)
+	sess := session.New(transport)
+	a, p, err := s.bind(sess, &desk{gw: d.gw, peers: candidates, log: d.log}, conn)
 	if err != nil || a == nil {
 		return err
 	}
-	transport.MaxTSDU = maxSegment
-	if limit := transferLimit(p.cfg.MaxSize); limit > 0 { // a transfer somewhat beyond its limit gets an answer
-		transport.MaxTSDU = int(min(4*limit, maxSegment))
-	}
-	transport.Spill = func() (cotp.Spill, error) { return tsdu{newSpool(p.dir, 0)}, nil }
+	p.takes(transport)
 	defer transport.Drop() //nolint:errcheck // unnamed, and the association is over
 	d.bound()
 	c.bound()
@@ -294,7 +307,26 @@ func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
 	}
 	idle := idleLifetimes * p.cfg.AssociationLifetime.D()
 	c.wait(idle)
+	var g *guest
+	if _, _, twa := a.Terms(); twa {
+		g = &guest{sitting: newSitting(conn, packets, sess)}
+		p.pool.join(g)
+		defer p.pool.leave(g)
+		if w, ok := d.gw.(connectors.Waker); ok {
+			w.Called(p.connector, p.remoteMTA)
+		}
+	}
 	for {
+		if g != nil && !g.asked {
+			if p.pool.wanted() {
+				if err := a.RequestTurn(0); err != nil {
+					return err
+				}
+				g.asked = true
+			} else if come, err := g.wait(idle); !come && err == nil {
+				continue // somebody wants it
+			} // what is wrong with the connection is Receive's to say
+		}
 		ev, err := a.Receive(func() (rtse.Sink, error) {
 			c.wait(p.cfg.Disconnect.D())
 			return begin()
@@ -304,7 +336,15 @@ func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
 		switch {
 		case ev == rtse.Released:
 			return nil
-		case ev == rtse.Turn: // what we have to send goes over associations of our own
+		case ev == rtse.Turn:
+			if g != nil {
+				g.asked = false
+				c.wait(p.cfg.Disconnect.D())
+				if !p.pool.lend(&p1Association{peer: p, conn: c, cotp: transport, rtse: a, theirs: true}, gate) {
+					return fmt.Errorf("the association broke in our turn")
+				}
+				c.wait(idle)
+			}
 			if err := a.GiveTurn(); err != nil {
 				return err
 			}
@@ -319,6 +359,19 @@ func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
 			return err
 		}
 	}
+}
+
+// takes sets what an association takes from the peer.
+func (p *peer) takes(transport *cotp.Conn) {
+	transport.MaxTSDU = maxSegment
+	if limit := transferLimit(p.cfg.MaxSize); limit > 0 { // a transfer somewhat beyond its limit gets an answer
+		transport.MaxTSDU = int(min(4*limit, maxSegment))
+	}
+	transport.Spill = func() (cotp.Spill, error) { return tsdu{newSpool(p.dir, 0)}, nil }
+}
+
+func newSitting(conn net.Conn, packets *tpkt.Conn, sess *session.Conn) *sitting {
+	return &sitting{conn: conn, pending: func() bool { return packets.Buffered() > 0 || sess.Waiting() }}
 }
 
 // called are the peers that may call selector: those without one of their own, or with this.

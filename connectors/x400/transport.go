@@ -61,6 +61,12 @@ type peer struct {
 	addresses *mixer.Addresses
 	log       *slog.Logger
 	gw        atomic.Pointer[connectors.Acceptor] // once its listener serves
+	pool      *pool
+}
+
+// notCalled is why nothing can be sent to a peer that only calls us.
+func (p *peer) notCalled() *mail.Failure {
+	return mail.LinkDown("the remote MTA "+p.remoteMTA+" has not called: it only calls us", nil)
 }
 
 func newPeer(env connectors.Env, c *Config) (*peer, error) {

@@ -57,6 +57,9 @@ func Open(env connectors.Env, cfgs []connectors.Config) (connectors.Opened, erro
 		all = append(all, conn)
 		opened.Connectors = append(opened.Connectors, conn)
 		if c.Listen == "" {
+			if c.Dialogue == "twa" && c.Transport == "rfc1006" {
+				opened.Sources = append(opened.Sources, &receptionist{conn.peer})
+			}
 			continue
 		}
 		l := listeners[c.Listen]

@@ -49,6 +49,9 @@ func New(t TSDUs) *Conn { return &Conn{t: t, MaxSSDU: DefaultMaxSSDU} }
 // Limit sets the longest TSDU that may be sent, as CN and AC agreed it; 0 has no limit.
 func (c *Conn) Limit(send uint16) { c.maxSend = int(send) }
 
+// Waiting tells that Receive has an SPDU that came together with the last one.
+func (c *Conn) Waiting() bool { return len(c.waiting) > 0 }
+
 // Send sends s. DT is cut into segments when the agreed TSDU is too short for it.
 func (c *Conn) Send(s *SPDU) error {
 	c.out.track(s)

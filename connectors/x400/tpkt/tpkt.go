@@ -58,6 +58,9 @@ func (c *Conn) ReadPacket() ([]byte, error) {
 	return c.in, nil
 }
 
+// Buffered is how many octets have been read and not been given out yet.
+func (c *Conn) Buffered() int { return c.r.Buffered() }
+
 // WritePacket sends parts as one packet, in one write.
 func (c *Conn) WritePacket(parts ...[]byte) error {
 	c.out = append(c.out[:0], version, 0, 0, 0)
