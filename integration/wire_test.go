@@ -119,8 +119,8 @@ func (r *recording) complaints() map[string]int {
 // decodedWhole checks that every octet to and from the ports was decoded as far as session or, with a handshake, further.
 func (r *recording) decodedWhole() {
 	r.t.Helper()
-	// Only a second pass (-2) knows which fragments were put together later.
-	filter := "tcp.len > 0 and not tpkt and not tcp.segment_data or tpkt and not cotp or tcp and data" +
+	// Only a second pass (-2) knows which fragments were put together later. What the kernel sends again was decoded before.
+	filter := "tcp.len > 0 and not tpkt and not tcp.segment_data and not tcp.analysis.retransmission and not tcp.analysis.spurious_retransmission or tpkt and not cotp or tcp and data" +
 		" or cotp.type == 0x0f and not ses and not cotp.reassembled_in or _ws.unreassembled or _ws.malformed.dissector_bug or _ws.malformed.reassembly"
 	if got := r.tshark("-2", "-Y", filter); got != "" {
 		r.t.Errorf("tshark shows packets that it does not decode or reassemble:\n%.2000s", got)
