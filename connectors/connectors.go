@@ -41,7 +41,8 @@ type Source interface {
 	Serve(ctx context.Context, gw Acceptor) error
 }
 
-// Prober is a connector that can hand on an X.411 probe; the others answer by routing alone.
+// Prober is a connector that can ask its next hop whether it would take a message: by an X.411 probe, which is answered by a
+// report, or by RCPT. For the others the route is the answer.
 type Prober interface {
 	Probe(ctx context.Context, t *Transfer) []mail.Outcome
 }
