@@ -300,8 +300,18 @@ type head struct {
 	body, length            int
 }
 
-// head reads identifier and length octets (X.690 8.1.2, 8.1.3).
+// head reads identifier and length octets, whose contents lie before to.
 func (d *Decoder) head(at, to int) head {
+	h := d.header(at, to)
+	if d.err == nil && h.length > to-h.body {
+		d.failf(at, "%s: %d octets of contents, but only %d are there", h.tag, h.length, to-h.body)
+		return head{}
+	}
+	return h
+}
+
+// header reads identifier and length octets (X.690 8.1.2, 8.1.3).
+func (d *Decoder) header(at, to int) head {
 	start := at
 	truncated := func() head {
 		d.failf(start, "the encoding breaks off")
@@ -359,10 +369,6 @@ func (d *Decoder) head(at, to int) head {
 	h.body = at
 	if h.tag == (Tag{}) && (h.constructed || h.length != 0) {
 		d.failf(start, "an end-of-contents with contents")
-		return head{}
-	}
-	if h.length > to-at {
-		d.failf(start, "%s: %d octets of contents, but only %d are there", h.tag, h.length, to-at)
 		return head{}
 	}
 	return h

@@ -272,3 +272,56 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatBreaksOffIsMendedAtAnyOctet(t *testing.T) {
+	whole := []byte{
+		0x30, 0x80, // SEQUENCE, indefinite
+		0x31, 0x0b, // SET
+		0x02, 0x01, 0x05, // INTEGER
+		0x24, 0x06, 0x04, 0x01, 'a', 0x04, 0x01, 'b', // OCTET STRING in pieces
+		0xbf, 0x81, 0x05, 0x81, 0x03, 0x16, 0x01, 'c', // [133] { IA5String }
+		0x00, 0x00,
+	}
+	read := func(b []byte) []byte {
+		d := NewDecoder(b, DefaultLimits)
+		var leaves []byte
+		var walk func(Element)
+		walk = func(e Element) {
+			if !e.Constructed {
+				leaves = append(leaves, e.Body...)
+				return
+			}
+			for m := range e.All() {
+				walk(m)
+			}
+		}
+		walk(d.Root())
+		if d.Err() != nil {
+			t.Fatalf("%x is not whole: %v", b, d.Err())
+		}
+		return leaves
+	}
+	if got, missing := Mend(whole); missing || !bytes.Equal(got, whole) {
+		t.Errorf("a whole one was mended: %x", got)
+	}
+	all := read(whole)
+	for n := 2; n < len(whole); n++ {
+		got, missing := Mend(whole[:n])
+		if !missing {
+			t.Fatalf("of %d octets nothing is said to be missing", n)
+		}
+		if leaves := read(got); !bytes.HasPrefix(all, leaves) || n >= 14 && len(leaves) < 2 {
+			t.Errorf("%d octets are mended to %x, with %x", n, got, leaves)
+		}
+	}
+	for name, b := range map[string][]byte{
+		"octets behind the end":    {0x02, 0x01, 0x05, 0x30},
+		"an end of nothing":        {0x00, 0x00, 0x30, 0x05},
+		"an end of something else": {0x30, 0x09, 0x00, 0x00},
+		"nested without end":       bytes.Repeat([]byte{0x30, 0x80}, 1000),
+	} {
+		if got, missing := Mend(b); missing || !bytes.Equal(got, b) {
+			t.Errorf("%s: %x, %v", name, got, missing)
+		}
+	}
+}

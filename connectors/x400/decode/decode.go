@@ -298,6 +298,8 @@ func (p *printer) data(f *flow, b []byte) {
 
 // transferred prints a transfer.
 func (p *printer) transferred(b []byte) {
+	b, done := p.mended(b)
+	defer done()
 	apdu, err := rtse.Value(b)
 	if err != nil {
 		p.fail(err)
@@ -308,11 +310,17 @@ func (p *printer) transferred(b []byte) {
 
 // apdu prints octets of which nobody said what they are.
 func (p *printer) apdu(b []byte) {
+	came := len(b)
+	b, done := p.mended(b)
+	defer done()
 	d := ber.NewDecoder(b, ber.Limits{Depth: 96, Elements: 4 << 20, Joined: MaxInput})
 	root := d.Root()
 	if d.Err() != nil {
 		p.fail(d.Err())
 		return
+	}
+	if len(b) != came && !root.First().Present() {
+		return // the beginning of anything
 	}
 	p.decoded++
 	switch {
@@ -328,7 +336,7 @@ func (p *printer) apdu(b []byte) {
 		}
 	case root.Is(ber.Set):
 		p.tree(b, tCP)
-	case root.Is(ber.Context(0)) && root.First().Is(ber.Set) && second(root).Is(ber.OctetString), root.Is(ber.Context(1)) && second(root).Is(ber.Set) && root.First().Is(ber.Set), root.Is(ber.Context(2)):
+	case root.Is(ber.Context(0)) && enveloped(root), root.Is(ber.Context(1)) && enveloped(root), root.Is(ber.Context(2)):
 		p.tree(b, tMTSAPDU)
 	case root.Is(ber.Context(0)), root.Is(ber.Context(1)):
 		p.tree(b, tInformationObject)
@@ -337,12 +345,25 @@ func (p *printer) apdu(b []byte) {
 	}
 }
 
-func second(e ber.Element) ber.Element {
-	n := 0
-	for m := range e.All() {
-		if n++; n == 2 {
-			return m
+// mended is b, completed where it breaks off; done says so behind what was printed of it.
+func (p *printer) mended(b []byte) (whole []byte, done func()) {
+	whole, missing := ber.Mend(b)
+	if !missing {
+		return b, func() {}
+	}
+	return whole, func() { p.fail(fmt.Errorf("decode: the encoding breaks off after %d octets", len(b))) }
+}
+
+// enveloped tells an MTS-APDU from an information object: an envelope comes first, and has an MTS identifier.
+func enveloped(root ber.Element) bool {
+	envelope := root.First()
+	if !envelope.Is(ber.Set) {
+		return false
+	}
+	for m := range envelope.All() {
+		if m.Is(ber.Application(4)) {
+			return true
 		}
 	}
-	return ber.Element{}
+	return false
 }

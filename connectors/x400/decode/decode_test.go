@@ -5,9 +5,11 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
+	"backbone/connectors/x400/ber"
 	"backbone/connectors/x400/golden"
 )
 
@@ -63,10 +65,63 @@ func TestAnAPDUIsKnownByItsLook(t *testing.T) {
 			}
 		}
 	}
-	var out bytes.Buffer
-	if err := Write(&out, b[:300]); err == nil {
-		t.Error("half a message was no error")
+}
+
+// TestAnAPDUThatBreaksOffIsPrintedAsFarAsItGoes at each octet, also where lengths are definite.
+func TestAnAPDUThatBreaksOffIsPrintedAsFarAsItGoes(t *testing.T) {
+	b, err := os.ReadFile("../p1/testdata/pp-message.ber")
+	if err != nil {
+		t.Fatal(err)
 	}
+	for form, b := range map[string][]byte{"as it came": b, "of definite lengths": definite(t, b)} {
+		var out bytes.Buffer
+		if err := Write(&out, b); err != nil {
+			t.Fatal(form, err)
+		}
+		size := regexp.MustCompile(`content: \d+ octets`)
+		split := func() []string { return strings.Split(size.ReplaceAllString(out.String(), "content"), "\n") }
+		whole, printed := split(), 0
+		for n := range b {
+			out.Reset()
+			err := Write(&out, b[:n])
+			if err == nil || n > 10 && !strings.Contains(err.Error(), "breaks off after") {
+				t.Fatalf("%s, %d octets: %v", form, n, err)
+			}
+			lines := split()
+			same := 0
+			for same < len(whole) && same < len(lines) && lines[same] == whole[same] {
+				same++
+			}
+			if same < printed-1 { // the last line may be an octet string or its number only in the whole
+				t.Fatalf("%s, %d octets print %d lines, fewer octets did %d:\n%s", form, n, same, printed, out.String())
+			}
+			printed = max(printed, same)
+		}
+		if printed < len(whole)-5 {
+			t.Errorf("%s: only %d lines of %d come before the last octet", form, printed, len(whole))
+		}
+	}
+}
+
+// definite gives every element its length.
+func definite(t *testing.T, b []byte) []byte {
+	d := ber.NewDecoder(b, ber.DefaultLimits)
+	var write func(ber.Element) []byte
+	write = func(e ber.Element) []byte {
+		body := e.Body
+		if e.Constructed {
+			body = nil
+			for m := range e.All() {
+				body = append(body, write(m)...)
+			}
+		}
+		return append(ber.AppendHeader(nil, e.Tag, e.Constructed, len(body)), body...)
+	}
+	out := write(d.Root())
+	if d.Err() != nil {
+		t.Fatal(d.Err())
+	}
+	return out
 }
 
 func FuzzWrite(f *testing.F) {

@@ -36,6 +36,8 @@ type member struct {
 
 // tree prints one element of type t.
 func (p *printer) tree(b []byte, t *asn) {
+	b, done := p.mended(b)
+	defer done()
 	d := ber.NewDecoder(b, ber.Limits{Depth: 96, Elements: 4 << 20, Joined: MaxInput})
 	root := d.Root()
 	name := root.Tag.String()
