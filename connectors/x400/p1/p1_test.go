@@ -447,6 +447,15 @@ func TestBindsSurviveWritingAndReading(t *testing.T) {
 	})
 }
 
+func TestHalfAnAPDUIsNoAPDU(t *testing.T) {
+	whole := captured(t)
+	for n := range whole {
+		if a, err := Parse(whole[:n]); err == nil {
+			t.Fatalf("%d octets of %d are %+v", n, len(whole), a)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(captured(f))
 	v := &Envelope{Probe: true, ID: MTSIdentifier{pp, "1"}, Recipients: []Recipient{{Number: 1, Conversion: -1, Indicators: ber.NewBits(8, 0)}}}

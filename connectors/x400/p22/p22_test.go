@@ -165,6 +165,15 @@ func TestALongSubjectIsCutBetweenLetters(t *testing.T) {
 	}
 }
 
+func TestHalfAContentIsNoContent(t *testing.T) {
+	whole := captured(t)
+	for n := range whole {
+		if o, err := Parse(whole[:n]); err == nil {
+			t.Fatalf("%d octets of %d are %+v", n, len(whole), o)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(captured(f))
 	var b bytes.Buffer

@@ -173,8 +173,9 @@ func Parse(body string, attachments ...string) (Message, error) {
 	return m, nil
 }
 
-// lines yields lines without their ends, whichever of CR, LF and CRLF those are.
+// lines yields lines without their ends, whichever of CR, LF and CRLF those are. Octets that are no UTF-8 become U+FFFD.
 func lines(s string) func(func(string) bool) {
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	return func(yield func(string) bool) {
 		for s != "" {
 			i := strings.IndexAny(s, "\r\n")
