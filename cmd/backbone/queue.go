@@ -190,8 +190,8 @@ func (a *app) queueList() *cobra.Command {
 func (a *app) listQueue(ctx context.Context, c *control.Client, f queue.Filter, limit int) error {
 	n := 0
 	if a.json {
-		err := c.Queue(ctx, f, limit, func(it queue.Item) error { n++; return a.printJSON(it) })
-		if err == nil && n == 0 && !isZero(f) {
+		some, err := c.QueueLines(ctx, f, limit, a.out)
+		if err == nil && !some && !isZero(f) {
 			err = errNothing
 		}
 		return err

@@ -168,6 +168,22 @@ func (c *Client) Text(ctx context.Context, path string, q url.Values, w io.Write
 	return err
 }
 
+// QueueLines copies the entries that f selects, at most limit of them (0: all), to w as the API writes them: one JSON object
+// a line. It tells whether there were any.
+func (c *Client) QueueLines(ctx context.Context, f queue.Filter, limit int, w io.Writer) (some bool, err error) {
+	q := filterTo(f)
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	resp, err := c.do(ctx, http.MethodGet, "/v1/queue/lines", q, nil)
+	if err != nil {
+		return false, err
+	}
+	defer resp.Body.Close()
+	n, err := io.Copy(w, resp.Body)
+	return n > 0, err
+}
+
 // Queue pages through the entries that f selects, at most limit of them (0: all).
 func (c *Client) Queue(ctx context.Context, f queue.Filter, limit int, each func(queue.Item) error) error {
 	q := filterTo(f)

@@ -29,6 +29,7 @@ func (s *Service) Handler() http.Handler {
 		items, next, err := s.Store.List(r.Context(), f, queue.Cursor(r.URL.Query().Get("after")), pageSize(r))
 		return Page[queue.Item]{items, string(next)}, err
 	})
+	mux.HandleFunc("GET /v1/queue/lines", s.lines)
 	get(mux, "/v1/queue/{id}", func(r *http.Request) (any, error) {
 		id, err := queue.ParseID(r.PathValue("id"))
 		if err != nil {
