@@ -31,7 +31,7 @@ func (g *Gateway) attempt(ctx context.Context, j job) {
 	l, now := j.lease, time.Now()
 	s := &settling{g: g, lease: l, probe: j.probe, now: now}
 	env := &s.lease.Envelope
-	if !l.Expires.After(now) {
+	if g.mayExpire(&s.lease.Item, now) {
 		for _, r := range env.Recipients {
 			s.fail(r, expired(&l.Item))
 		}
@@ -104,9 +104,13 @@ func (g *Gateway) planItem(ctx context.Context, it *queue.Item, rs []mail.Recipi
 }
 
 // exhaustedAt is when an item has waited through all open retries of a link that failed since the given time; zero
-// when the connector never gives up before the message expires (SMTP: the schedule has no end, KB Q146669).
+// when the connector never gives up before the message expires (SMTP: the schedule has no end, KB Q146669), and while the
+// clock is doubted.
 func (g *Gateway) exhaustedAt(it *queue.Item, since time.Time) time.Time {
 	if g.settings().OpenRetries <= 0 || g.members()[it.Dest.Connector].Type == "smtp" {
+		return time.Time{}
+	}
+	if ahead, _ := g.clock.doubted(); ahead != 0 {
 		return time.Time{}
 	}
 	from := since

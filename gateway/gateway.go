@@ -37,7 +37,7 @@ type Member struct {
 // DefaultParallel is how many transfers go to one destination at once where the configuration does not say.
 const DefaultParallel = 10
 
-// Options are what a gateway is made of. All fields but Drain, Log and Rand must be set.
+// Options are what a gateway is made of. All fields but Drain, Log, Rand and Clock must be set.
 type Options struct {
 	Settings
 	Site      connectors.Site
@@ -53,6 +53,8 @@ type Options struct {
 	Drain    time.Duration // for which attempts under way may go on once Run's context has ended
 	Log      *slog.Logger
 	Rand     *rand.Rand // jitter and identifiers' salt; nil: seeded at random
+	// Clock reads the system's clock, and one that only counts, from where does not matter; nil: those of time.Now.
+	Clock func() (wall time.Time, counted time.Duration)
 }
 
 // Gateway is one site's message transfer agent. It implements connectors.Acceptor.
@@ -61,6 +63,7 @@ type Gateway struct {
 	force  atomic.Pointer[inForce]
 	table  atomic.Pointer[routing.Table]
 	links  *links
+	clock  *clock
 	owner  string
 	log    *slog.Logger
 	kick   chan struct{}
@@ -83,7 +86,7 @@ func New(o Options) (*Gateway, error) {
 		o.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
 	g := &Gateway{
-		o: o, links: newLinks(), log: o.Log,
+		o: o, links: newLinks(), clock: newClock(o.Clock), log: o.Log,
 		owner: fmt.Sprintf("%s/%08x", o.Site.Name, o.Rand.Uint32()), kick: make(chan struct{}, 1),
 		sweeps: make(chan look, 1024), rand: o.Rand,
 	}

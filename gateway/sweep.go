@@ -36,6 +36,12 @@ func (g *Gateway) look(l look) {
 func (g *Gateway) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	if now := time.Now(); g.o.Tracking.Newest().After(now) {
+		g.log.Warn("the tracking log has a day that is still to come: the clock was ahead", "day", g.o.Tracking.Newest().Format(time.DateOnly))
+		if err := g.BringForward(ctx, now); err != nil && ctx.Err() == nil {
+			g.log.Error("mail of a clock that was ahead not looked at", "err", err)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -45,6 +51,9 @@ func (g *Gateway) sweep(ctx context.Context) {
 				g.log.Error("waiting mail not rerouted", "dest", l.dest.String(), "err", err)
 			}
 		case <-tick.C:
+			if err := g.lookAtClock(ctx); err != nil && ctx.Err() == nil {
+				g.log.Error("mail of a clock that was ahead not looked at", "err", err)
+			}
 			if err := g.sweepSuspended(ctx, time.Now()); err != nil && ctx.Err() == nil {
 				g.log.Error("suspended mail not looked at", "err", err)
 			}

@@ -35,6 +35,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	dBuild      = desc("build_info", "Always 1; the version is a label.", "version", "site")
 	dStarted    = desc("start_time_seconds", "When the daemon started, since the epoch.")
+	dClock      = desc("clock_jump_seconds", "By how much the system's clock has jumped, back when negative; 0 when it is believed. While it is not, no mail expires.")
 	dQueue      = desc("queue_messages", "Transfers in the queue; ready ones wait, leased ones are under delivery.", "state")
 	dBytes      = desc("queue_content_bytes", "Octets of content that waits.")
 	dDisk       = desc("queue_disk_bytes", "Octets of disk that the queue uses.", "part")
@@ -63,7 +64,7 @@ var (
 )
 
 var allDescs = []*prometheus.Desc{
-	dBuild, dStarted, dQueue, dBytes, dDisk, dFree, dStored, dCommits, dSyncs, dDests, dDest, dOldest, dUp, dFailures, dSuspended, dReceived, dRecipients,
+	dBuild, dStarted, dClock, dQueue, dBytes, dDisk, dFree, dStored, dCommits, dSyncs, dDests, dDest, dOldest, dUp, dFailures, dSuspended, dReceived, dRecipients,
 	dLatency, dAttempt, dQuarantine, dTracking, dDirectory, dMonState, dMonTrip, dMonOut, dMonSent, dFailed,
 }
 
@@ -96,6 +97,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	st := s.Store.Stats()
 	gauge(dBuild, 1, s.Version, s.Gateway.Site().Name)
 	gauge(dStarted, float64(s.Started.Unix()))
+	gauge(dClock, s.Gateway.ClockAhead().Seconds())
 	for state, n := range map[string]int{"ready": st.Ready, "leased": st.Leased, "held": st.Held, "trash": st.Trash} {
 		gauge(dQueue, float64(n), state)
 	}

@@ -37,6 +37,20 @@ func (l *Log) last() (segment, bool) {
 	return l.segs[len(l.segs)-1], true
 }
 
+// Newest is the beginning of the newest file's day (UTC), the zero time when there is none. It is in the future when the
+// clock was ahead.
+func (l *Log) Newest() time.Time {
+	s, ok := l.last()
+	if !ok {
+		return time.Time{}
+	}
+	day, err := time.Parse(dayLayout, s.day)
+	if err != nil { // it is not our file
+		return time.Time{}
+	}
+	return day
+}
+
 // open opens or creates a file and mends its end: a line that a crash tore is ended, so that it spoils no other.
 func (w *writer) open(s segment) error {
 	dir := w.l.dir
