@@ -26,6 +26,7 @@ import (
 func TestAFolderThatBecomesALinkIsNotEntered(t *testing.T) {
 	for _, name := range []string{submitDir, deliverDir, badmailDir, stateDir, logDir} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			d, dir := newDrop(t, func(o *Options) { o.TextLogs = true })
 			var s sink
 			serve(t, d, s.take)

@@ -54,9 +54,7 @@ func transferLimit(size int64) int64 {
 
 // Discard forgets the transfer.
 func (a *arrival) Discard() {
-	if err := a.close(); err != nil {
-		a.peer.log.Debug("closing a spool file", "connector", a.peer.connector, "err", err)
-	}
+	a.forget(a.spool)
 }
 
 // Commit takes responsibility. Once it was taken the spool is not needed any more; when it was not, the association
@@ -251,16 +249,22 @@ func (a *arrival) message(m *p1.Message) error {
 	if x, bad := forbidden(m.Envelope); bad {
 		return a.refuse(&env, dedup, &mail.Failure{Class: mail.Permanent, Enhanced: "5.5.4", Reason: 1, Diagnostic: 18, Text: "the extension " + x.String() + " is critical and not understood here"})
 	}
-	var ledger []mail.Note
-	note := func(n mail.Note) { ledger = append(ledger, n) }
-	content, done, err := a.content(m, &env, note)
+	content, done, err := a.octets(m.Content)
 	if err != nil {
-		return a.refuse(&env, dedup, mail.BadContent("the content can't be read", err))
+		return err
 	}
 	defer done()
-	_, err = a.gw.Accept(a.ctx, connectors.Submission{Envelope: env, Content: content, Dedup: dedup, Notes: ledger})
+	sub := connectors.Submission{Envelope: env, Content: bytes.NewReader(content), Dedup: dedup}
+	if t := m.ContentType; t.OID == "" && (t.BuiltIn == p1.ContentP2 || t.BuiltIn == p1.ContentP22) {
+		canonical := newSpool(a.peer.dir, 0)
+		defer a.forget(canonical)
+		if err := a.canonical(m, content, &sub, canonical); err != nil {
+			return err
+		}
+	}
+	_, err = a.gw.Accept(a.ctx, sub)
 	if f := mail.AsFailure(err); err != nil && f.Final() {
-		return a.refuse(&env, dedup, f)
+		return a.refuse(&sub.Envelope, dedup, f)
 	}
 	return err
 }
@@ -281,22 +285,43 @@ func forbidden(v *p1.Envelope) (p1.Extension, bool) {
 	return p1.Extension{}, false
 }
 
-// content gives the message's content in the canonical form, or as it is when it is no interpersonal message. done ends
-// its reading.
-func (a *arrival) content(m *p1.Message, env *mail.Envelope, note func(mail.Note)) (r io.Reader, done func(), err error) {
-	whole, unspool, err := a.octets(m.Content)
+// canonical puts an interpersonal message into the canonical form, in s, and what belongs to it into sub. What can't be read goes as an
+// attachment of a message of ours; an error is a fault of ours.
+func (a *arrival) canonical(m *p1.Message, content []byte, sub *connectors.Submission, s *spool) error {
+	as := *sub
+	as.Envelope.ContentType = "message/rfc822"
+	why := a.mapped(m, content, &as, s)
+	if why != nil && s.fault == nil {
+		a.peer.log.Warn("content can't be read: it goes on as it came", "id", sub.Envelope.EnvID, "connector", a.peer.connector,
+			"originator", sub.Envelope.Originator, "err", why)
+		as = *sub
+		as.Envelope.ContentType = "message/rfc822"
+		as.Notes = []mail.Note{{Field: "content", Action: mail.NoteChanged, Detail: "can't be read, and goes as an attachment: " + why.Error()}}
+		if err := s.Truncate(0); err != nil {
+			return mail.LocalFault("the spool file can't be written", err)
+		}
+		c := a.peer.carrier(&as.Envelope, "The content of this X.400 message can't be read.", "CONTENT.P22")
+		why = c.write(s, bytes.NewReader(content))
+	}
+	if why != nil {
+		return mail.LocalFault("the spool file can't be written", why)
+	}
+	r := s.reader()
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return mail.LocalFault("the spool file can't be read", err)
+	}
+	as.Content = r
+	*sub = as
+	return nil
+}
+
+// mapped writes an interpersonal message in the canonical form.
+func (a *arrival) mapped(m *p1.Message, content []byte, sub *connectors.Submission, s *spool) error {
+	object, err := p22.Parse(content)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	if t := m.ContentType; t.OID != "" || (t.BuiltIn != p1.ContentP2 && t.BuiltIn != p1.ContentP22) {
-		return bytes.NewReader(whole), unspool, nil
-	}
-	object, err := p22.Parse(whole)
-	if err != nil {
-		unspool()
-		return nil, nil, err
-	}
-	env.ContentType = "message/rfc822"
+	env := &sub.Envelope
 	facts := mixer.Facts{MTSIdentifier: m.ID.String(), Originator: m.Originator.Address, Submitted: env.Sent, ContentType: "P2-1984 (2)"}
 	if m.ContentType.BuiltIn == p1.ContentP22 {
 		facts.ContentType = "P2-1988 (22)"
@@ -315,36 +340,24 @@ func (a *arrival) content(m *p1.Message, env *mail.Envelope, note func(mail.Note
 	if m.Indicators.Has(p1.ImplicitConversionProhibited) {
 		facts.Extra = append(facts.Extra, [2]string{"Conversion", "prohibited"})
 	}
-	mapper := a.peer.mapper(note)
+	mapper := a.peer.mapper(func(n mail.Note) { sub.Notes = append(sub.Notes, n) })
 	mapper.Options.Stack1984 = m.ContentType.BuiltIn == p1.ContentP2
-	var write func(io.Writer) error
+	w := bufio.NewWriterSize(s, 64<<10)
 	if object.IPN != nil {
 		env.Kind = mail.KindReceipt
 		to := ""
 		if len(env.Recipients) > 0 {
 			to = a.peer.addresses.Mailbox(env.Recipients[0].Address)
 		}
-		write = func(w io.Writer) error { return mapper.FromIPN(w, object.IPN, facts, to) }
+		err = mapper.FromIPN(w, object.IPN, facts, to)
 	} else {
 		env.Subject, env.MessageID = cut(object.IPM.Subject, 256), object.IPM.This.Local
-		write = func(w io.Writer) error { return mapper.FromIPM(w, object.IPM, facts) }
+		err = mapper.FromIPM(w, object.IPM, facts)
 	}
-	pr, pw := io.Pipe()
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		w := bufio.NewWriterSize(pw, 64<<10) // a pipe makes each write wait for its reader
-		err := write(w)
-		if err == nil {
-			err = w.Flush()
-		}
-		pw.CloseWithError(err)
-	}()
-	return pr, func() {
-		pr.CloseWithError(io.ErrClosedPipe)
-		<-written
-		unspool()
-	}, nil
+	if err != nil {
+		return err
+	}
+	return w.Flush()
 }
 
 func cut(s string, n int) string {
@@ -360,21 +373,26 @@ func (a *arrival) octets(e ber.Element) ([]byte, func(), error) {
 		return e.Body, func() {}, nil
 	}
 	s := newSpool(a.peer.dir, 0)
-	done := func() {
-		if err := s.close(); err != nil {
-			a.peer.log.Debug("closing a spool file", "connector", a.peer.connector, "err", err)
-		}
-	}
 	if err := e.WriteOctets(s); err != nil {
-		done()
-		return nil, nil, err
+		a.forget(s)
+		if s.fault == nil {
+			return nil, nil, &notAnAPDU{err}
+		}
+		return nil, nil, mail.LocalFault("the content can't be put into a spool file", err)
 	}
 	b, err := s.bytes()
 	if err != nil {
-		done()
-		return nil, nil, err
+		a.forget(s)
+		return nil, nil, mail.LocalFault("the spool file can't be read", err)
 	}
-	return b, done, nil
+	return b, func() { a.forget(s) }, nil
+}
+
+// forget closes a spool that nothing depends on any more.
+func (a *arrival) forget(s *spool) {
+	if err := s.close(); err != nil {
+		a.peer.log.Debug("closing a spool file", "connector", a.peer.connector, "err", err)
+	}
 }
 
 // refuse takes a message that can't be served, and reports on it to its originator, who is the peer's to find.

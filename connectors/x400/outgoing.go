@@ -2,6 +2,7 @@ package x400
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -62,6 +63,9 @@ func (p *peer) render(t *connectors.Transfer) (*octets, error) {
 	if source.err == nil {
 		_, source.err = io.Copy(io.Discard, source) // what follows the last boundary
 	}
+	if err != nil && source.err == nil && s.fault == nil && source.at == t.Content.Size() {
+		err = p.renderOpaque(s, source, t, m, err)
+	}
 	switch {
 	case source.err == nil && source.at != t.Content.Size():
 		source.err = io.ErrUnexpectedEOF
@@ -74,6 +78,9 @@ func (p *peer) render(t *connectors.Transfer) (*octets, error) {
 		return nil, mail.LocalFault("the spool file can't be written", s.fault)
 	case err != nil:
 		s.close() //nolint:errcheck // the first error counts
+		if f := (*mail.Failure)(nil); errors.As(err, &f) {
+			return nil, f
+		}
 		return nil, mail.BadContent("the content can't be mapped to X.400", err)
 	}
 	v.ContentType = p1.ContentType{BuiltIn: p1.ContentP22}
@@ -121,6 +128,29 @@ func (p *peer) renderContent(s *spool, r io.ReadSeeker, env *mail.Envelope, m *m
 		}
 	}
 	return m.ToIPM(s, r)
+}
+
+// renderOpaque writes a content that can't be mapped as a message with it as an attachment.
+func (p *peer) renderOpaque(s *spool, r io.ReadSeeker, t *connectors.Transfer, m *mixer.Mapper, why error) error {
+	t.Note(mail.Note{Field: "content", Action: mail.NoteChanged, Detail: "can't be mapped to X.400, and goes as an attachment: " + why.Error()})
+	if err := s.Truncate(0); err != nil {
+		return mail.LocalFault("the spool file can't be written", err)
+	}
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return err // which r remembers
+	}
+	carried := newSpool(p.dir, 0)
+	err := p.carrier(&t.Envelope, "This message can't be mapped to X.400.", "MESSAGE.EML").write(carried, r)
+	from := carried.reader()
+	if err == nil {
+		_, err = from.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		err = mail.LocalFault("the spool file can't be written", err)
+	} else {
+		err = m.ToIPM(s, from)
+	}
+	return errors.Join(err, carried.close())
 }
 
 func header(v *p1.Envelope, body io.ReadSeeker, size int64, o p1.Options, done func()) (*octets, error) {
