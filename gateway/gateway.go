@@ -69,6 +69,7 @@ type Gateway struct {
 	kick   chan struct{}
 	sweeps chan look
 	probes probes
+	turns  reportTurns
 
 	randMu sync.Mutex
 	rand   *rand.Rand

@@ -58,7 +58,11 @@ func (g *Gateway) report(ctx context.Context, env *mail.Envelope, body mail.Cont
 		g.log.Warn("report can't be delivered", "id", renv.ID, "about", env.ID, "rcpt", env.Originator.String(), "err", p.failed[0].why.Error())
 		return nil, staged.Discard()
 	}
-	return []queue.New{{Body: staged, Items: g.items(renv, p, now)}}, nil
+	items := g.items(renv, p, now)
+	for i := range items {
+		g.pace(&items[i], env.Originator, now)
+	}
+	return []queue.New{{Body: staged, Items: items}}, nil
 }
 
 // noReport says why a message must not cause a report; "" when it may.
@@ -172,6 +176,9 @@ func reported(news []queue.New) (es []tracking.Event) {
 			e.ID, e.About = it.Envelope.About, it.Envelope.ID
 			e.Connector, e.Dest, e.Recipients = it.Dest.Connector, it.Dest.String(), addresses(it.Envelope.Recipients)
 			e.Text = it.Envelope.Subject
+			if waitsForTurn(&it) {
+				e.Next, e.Text = it.Next, it.Last.Text
+			}
 			es = append(es, e)
 		}
 	}

@@ -26,6 +26,10 @@ type Settings struct {
 	OpenRetries int
 	Selection   routing.Options
 	ReplyRoutes time.Duration // 0: none are learned or used
+	// ReportsPerOriginator and ReportsPerDestination are how many reports an hour we make for one originator, and over one
+	// destination; 0: no bound. Further ones wait for their turn in the queue.
+	ReportsPerOriginator  int
+	ReportsPerDestination int
 }
 
 // inForce is what each decision looks at: replaced as a whole, never changed.

@@ -91,7 +91,8 @@ type Staged interface {
 // New is a message for Put: one body and the items that share it.
 type New struct {
 	Body Staged
-	// Items to create: Envelope, Dest, Next, Expires, State (Ready or Held) and Reason are the caller's; the rest is set by Put.
+	// Items to create: Envelope, Dest, Next, Expires, State (Ready or Held), Reason and Last (why Next is not now) are the
+	// caller's; the rest is set by Put.
 	Items []Item
 	// Dedup, when not empty, makes a second Put with the same key return the first one's result (ErrDuplicate is not
 	// an error: see Put). Keys are remembered at least DedupFor after the last of the items has gone.

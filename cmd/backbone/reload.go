@@ -22,6 +22,7 @@ func rules(cfg *config.Config) gateway.Settings {
 	return gateway.Settings{
 		Policy: cfg.Retry.Policy(), OpenRetries: cfg.Retry.OpenRetries,
 		MaxSize: cfg.Limits.MessageSize, MaxRecipients: cfg.Limits.Recipients, MaxHops: cfg.Limits.Hops, Poison: cfg.Limits.Poison,
+		ReportsPerOriginator: cfg.Limits.ReportsPerOriginator, ReportsPerDestination: cfg.Limits.ReportsPerDestination,
 		Selection:   routing.Options{LeastCostOnly: cfg.Routing.LeastCostOnly, FallbackLessSpecific: cfg.Routing.FallbackLessSpecific},
 		ReplyRoutes: cfg.Routing.ReplyRoutes.D(),
 	}

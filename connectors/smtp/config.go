@@ -26,6 +26,9 @@ type Config struct {
 	MaxRecipients  int                 `toml:"max_recipients" doc:"recipients of one transaction; further ones are answered 452"`
 	MaxConnections int                 `toml:"max_connections" doc:"sessions at once; further clients are answered 421"`
 	MaxPerHost     int                 `toml:"max_per_host" doc:"sessions at once from one address"`
+	HostRate       int                 `toml:"messages_per_host" doc:"messages an hour from one address (IPv6: one /64), partners excepted: that many at once, further ones are answered 450; 0: no bound"`
+	SenderRate     int                 `toml:"messages_per_sender" doc:"messages an hour with one envelope sender, in the same way; 0: no bound"`
+	DestRate       int                 `toml:"recipients_per_destination" doc:"recipients an hour at one domain, post office or PRMD, in the same way; 0: no bound"`
 	Idle           connectors.Duration `toml:"idle" doc:"longest silence of a client (RFC 5321 4.5.3.2.7: at least 5m)"`
 	Session        connectors.Duration `toml:"session" doc:"longest session, however busy"`
 	Drain          connectors.Duration `toml:"drain" doc:"on shutdown, how long messages in transfer may take to finish"`
@@ -114,6 +117,9 @@ func (c *Config) checkInbound(bad *problems) {
 	if c.MaxSize < 0 {
 		bad.add("max_size", "%d is negative", c.MaxSize)
 	}
+	bad.atLeast("messages_per_host", c.HostRate, 0)
+	bad.atLeast("messages_per_sender", c.SenderRate, 0)
+	bad.atLeast("recipients_per_destination", c.DestRate, 0)
 	bad.positive("idle", c.Idle)
 	bad.positive("session", c.Session)
 	bad.positive("drain", c.Drain)

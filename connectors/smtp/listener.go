@@ -53,13 +53,7 @@ func newSessions(c *Config) *sessions {
 
 // admit makes a gate for c, or says why there is no place.
 func (s *sessions) admit(c net.Conn, src *Source) (g *gate, full string) {
-	host := hostOf(c.RemoteAddr())
-	if host.Is6() {
-		// One client has a whole /64 to call from.
-		if p, err := host.Prefix(64); err == nil {
-			host = p.Addr()
-		}
-	}
+	host := oneClient(hostOf(c.RemoteAddr()))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -37,6 +37,9 @@ func (s *session) Logout() error { return nil }
 // Mail begins a transaction.
 func (s *session) Mail(_ string, opts *smtp.MailOptions) error {
 	s.identify()
+	if err := s.src.rates.message(s.who, s.g.cmd.path); err != nil {
+		return s.flooded(err)
+	}
 	env := mail.Envelope{
 		Kind: mail.KindMessage, EnvID: opts.EnvelopeID, RetFull: opts.Return == smtp.DSNReturnFull, UTF8: opts.UTF8,
 		EightBit: opts.Body == smtp.Body8BitMIME, ContentType: "message/rfc822",
@@ -54,6 +57,12 @@ func (s *session) Mail(_ string, opts *smtp.MailOptions) error {
 	}
 	s.env = env
 	return nil
+}
+
+// flooded refuses a message that comes too fast.
+func (s *session) flooded(err error) error {
+	s.src.log.Info("message refused", "originator", visible(cut(s.g.cmd.path.String(), 80)), "peer", s.who.addr.String(), "class", mail.Transient, "err", err)
+	return toSMTP(err)
 }
 
 // identify finds out who the client is, once TLS and AUTH have had their chance.
@@ -90,6 +99,9 @@ func (s *session) Rcpt(_ string, opts *smtp.RcptOptions) error {
 	err = s.src.relay.allows(s.who, s.env.Originator, to)
 	if err == nil {
 		err = s.src.gw.Screen(s.src.working, s.env.Source, s.env.Originator, to)
+	}
+	if err == nil {
+		err = s.src.rates.recipient(s.who, s.src.relay.decode(to))
 	}
 	if err != nil {
 		f := mail.AsFailure(err)

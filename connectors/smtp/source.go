@@ -30,6 +30,7 @@ type Source struct {
 	clientCA  *clientCA
 	listeners []*listener
 	sessions  *sessions
+	rates     *rates
 
 	// Set by Serve.
 	gw      connectors.Acceptor
@@ -40,7 +41,7 @@ type Source struct {
 func newSource(env connectors.Env, c *Config, certs *certificate) (*Source, error) {
 	s := &Source{
 		name: c.Name, cfg: c, hostname: hostname(env, c), normalise: c.LineEnds == "normalise", certs: certs,
-		log: env.Log.With("connector", c.Name), relay: newRelayPolicy(env.Site, c), sessions: newSessions(c),
+		log: env.Log.With("connector", c.Name), relay: newRelayPolicy(env.Site, c), sessions: newSessions(c), rates: &rates{cfg: c},
 	}
 	s.domain = s.hostname
 	if len(env.Site.Domains) > 0 {

@@ -119,6 +119,9 @@ type Limits struct {
 	Recipients  int   `toml:"recipients" doc:"most recipients of one message"`
 	Hops        int   `toml:"hops" doc:"most gateways that a message may pass"`
 	Poison      int   `toml:"poison" doc:"identical unexpected failures after which a message is held for an operator"`
+
+	ReportsPerOriginator  int `toml:"reports_per_originator" doc:"reports an hour for one originator: that many at once, further ones wait in the queue for their turn; 0: no bound"`
+	ReportsPerDestination int `toml:"reports_per_destination" doc:"reports an hour over one destination, in the same way; 0: no bound"`
 }
 
 // Routing has the selection's switches.
@@ -163,7 +166,7 @@ func Default() *Config {
 			Urgent: d(2 * 24 * time.Hour), Normal: d(7 * 24 * time.Hour), NonUrgent: d(10 * 24 * time.Hour),
 			DelayNotice: d(4 * time.Hour),
 		},
-		Limits:  Limits{MessageSize: 35 << 20, Recipients: 5000, Hops: 32, Poison: 2},
+		Limits:  Limits{MessageSize: 35 << 20, Recipients: 5000, Hops: 32, Poison: 2, ReportsPerOriginator: 200, ReportsPerDestination: 2000},
 		Routing: Routing{ReplyRoutes: d(90 * 24 * time.Hour)},
 		Directory: Directory{
 			DeleteGuard: 20, Keep: d(60 * 24 * time.Hour), ReplyAddresses: d(90 * 24 * time.Hour),
@@ -333,6 +336,11 @@ func (c *Config) check(at func(key, format string, args ...any)) {
 	positive("limits.recipients", int64(c.Limits.Recipients))
 	positive("limits.hops", int64(c.Limits.Hops))
 	positive("limits.poison", int64(c.Limits.Poison))
+	for key, n := range map[string]int{"limits.reports_per_originator": c.Limits.ReportsPerOriginator, "limits.reports_per_destination": c.Limits.ReportsPerDestination} {
+		if n < 0 {
+			at(key, "%d: write how many an hour, or 0 for no bound", n)
+		}
+	}
 	positive("tracking.keep", int64(c.Tracking.Keep))
 	if c.Tracking.MaxSize < 0 {
 		at("tracking.max_size", "%d: write a number of octets, or 0 for no bound", c.Tracking.MaxSize)

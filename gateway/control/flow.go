@@ -57,6 +57,8 @@ type ConnectorFlow struct {
 	Relayed   int64
 	Deferred  int64
 	Failed    int64
+	Reports   int64     // that we made, to go over it
+	Paced     int64     // of these: wait for their turn (limits.reports_per_...)
 	Attempts  Histogram // how long each recipient's attempt lasted
 	Latency   Histogram // from local arrival to delivery
 }
@@ -184,6 +186,10 @@ func (f *Flow) Count(e tracking.Event) {
 	case tracking.Failed:
 		m.Failed += n
 		c.Failed += int64(n)
+	case tracking.Report:
+		if c.Reports++; !e.Next.IsZero() {
+			c.Paced++
+		}
 	default:
 		return
 	}

@@ -53,6 +53,7 @@ var (
 	dRecipients = desc("recipients_total", "What attempts did for recipients since the daemon's start.", "connector", "outcome")
 	dLatency    = desc("delivery_duration_seconds", "From local arrival to delivery.", "connector")
 	dAttempt    = desc("attempt_duration_seconds", "How long attempts lasted.", "connector")
+	dReports    = desc("reports_total", "Reports made since the daemon's start: to go now, or when their turn comes (limits.reports_per_originator, _per_destination).", "connector", "turn")
 	dQuarantine = desc("quarantine_files", "Files in quarantine.")
 	dTracking   = desc("tracking_events_total", "Events of the tracking log since the daemon's start.", "result")
 	dDirectory  = desc("directory_entries", "Custom recipients in the directory.")
@@ -65,7 +66,7 @@ var (
 
 var allDescs = []*prometheus.Desc{
 	dBuild, dStarted, dClock, dQueue, dBytes, dDisk, dFree, dStored, dCommits, dSyncs, dDests, dDest, dOldest, dUp, dFailures, dSuspended, dReceived, dRecipients,
-	dLatency, dAttempt, dQuarantine, dTracking, dDirectory, dMonState, dMonTrip, dMonOut, dMonSent, dFailed,
+	dLatency, dAttempt, dReports, dQuarantine, dTracking, dDirectory, dMonState, dMonTrip, dMonOut, dMonSent, dFailed,
 }
 
 // collector reads the service's figures.
@@ -177,6 +178,8 @@ func (c *collector) flow(ch chan<- prometheus.Metric, count func(*prometheus.Des
 		for outcome, n := range map[string]int64{"delivered": f.Delivered, "relayed": f.Relayed, "deferred": f.Deferred, "failed": f.Failed} {
 			count(dRecipients, n, name, outcome)
 		}
+		count(dReports, f.Reports-f.Paced, name, "now")
+		count(dReports, f.Paced, name, "later")
 		for d, h := range map[*prometheus.Desc]*Histogram{dLatency: &f.Latency, dAttempt: &f.Attempts} {
 			buckets, sum := map[float64]uint64{}, uint64(0)
 			for i, b := range LatencyBounds {

@@ -170,7 +170,7 @@ func (s *Store) composeItems(c *change, m *message, at time.Time) {
 	for i, in := range m.Items {
 		id := queue.ID(s.number())
 		r := &record{body: b.id, file: b.file, dedup: m.hash, Item: queue.Item{
-			ID: id, Envelope: in.Envelope, Dest: in.Dest, State: in.State, Next: in.Next, Expires: in.Expires, Reason: in.Reason,
+			ID: id, Envelope: in.Envelope, Dest: in.Dest, State: in.State, Next: in.Next, Expires: in.Expires, Reason: in.Reason, Last: in.Last,
 			Key: newKey(), Created: at, Body: queue.BodyRef{Size: g.size, SHA256: g.sum},
 		}}
 		if r.State == "" {

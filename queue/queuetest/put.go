@@ -33,6 +33,7 @@ var putCases = []testcase{
 			ORCPT: "rfc822;k@x", Notify: mail.NotifySuccess | mail.NotifyDelay, Number: 3,
 		})
 		want.Reason = "kept back"
+		want.Last = &mail.Failure{Class: mail.Policy, Scope: mail.ScopeMessage, Text: "waits for its turn"}
 		id := w.put("text", want)[0]
 		got := w.get(id)
 		if got.Key == "" || got.ID != id || got.Created.Before(now) || got.Body.Where == "" {

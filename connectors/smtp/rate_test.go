@@ -1,0 +1,88 @@
+package smtp
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"backbone/gateway/address"
+)
+
+// TestMailThatComesTooFastIsAskedToComeLater, with 450, and comes then.
+func TestMailThatComesTooFastIsAskedToComeLater(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Config)
+		// send is one try; it gives the reply that decides.
+		send func(p *pipe, n int) string
+	}{
+		{"by client", func(c *Config) { c.HostRate = 6 }, func(p *pipe, n int) string {
+			return p.send("MAIL FROM:<a"+string(rune('a'+n))+"@far.example>\r\n") + p.send("RSET\r\n")
+		}},
+		{"by sender", func(c *Config) { c.SenderRate = 6 }, func(p *pipe, _ int) string {
+			return p.send("MAIL FROM:<A@far.example>\r\n") + p.send("RSET\r\n")
+		}},
+		{"by destination", func(c *Config) { c.DestRate = 6 }, func(p *pipe, _ int) string {
+			p.send("MAIL FROM:<a@far.example>\r\n")
+			return p.send("RCPT TO:<bob@sitea.example>\r\n") + p.send("RSET\r\n")
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, l := inMemory(t, func(cfg *Config) { cfg.Idle, cfg.Session = cfg.Session, 2*cfg.Session; c.change(cfg) })
+				defer s.stop()
+				p := l.dial(t)
+				p.take()
+				p.send("EHLO c.example\r\n")
+				for n := range 6 {
+					if r := c.send(p, n); !strings.HasPrefix(r, "250") {
+						t.Fatalf("number %d of 6: %q", n+1, r)
+					}
+				}
+				if r := c.send(p, 6); !strings.HasPrefix(r, "450 4.7.28 ") || !strings.Contains(r, "try again in 10m0s") {
+					t.Fatalf("number 7: %q, want 450 and when to come again", r)
+				}
+				sleep(10 * time.Minute)
+				if r := c.send(p, 7); !strings.HasPrefix(r, "250") {
+					t.Errorf("ten minutes later: %q", r)
+				}
+				if r := c.send(p, 8); !strings.HasPrefix(r, "450") {
+					t.Errorf("and one more: %q, want 450", r)
+				}
+				p.conn.Close()
+			})
+		})
+	}
+}
+
+func TestWhatIsCountedTogether(t *testing.T) {
+	r := &rates{cfg: &Config{HostRate: 1, SenderRate: 1, DestRate: 1}}
+	from := func(a string, partner bool) client {
+		return client{addr: netip.MustParseAddr(a), rules: []*relayRule{{partner: partner}}}
+	}
+	sender := address.Mailbox{Local: "a", Domain: "far.example"}
+	for _, c := range []struct {
+		what    string
+		err     error
+		refused bool
+	}{
+		{"the first message of a host", r.message(from("192.0.2.1", false), address.Mailbox{}), false},
+		{"its second", r.message(from("192.0.2.1", false), address.Mailbox{}), true},
+		{"its neighbour's, with a null sender again", r.message(from("192.0.2.2", false), address.Mailbox{}), false},
+		{"one from an IPv6 host", r.message(from("2001:db8::1", false), sender), false},
+		{"one from the same /64", r.message(from("2001:db8::2", false), address.Mailbox{}), true},
+		{"the same sender from elsewhere", r.message(from("2001:db8:1::1", false), sender), true},
+		{"a partner's", r.message(from("192.0.2.1", true), sender), false},
+		{"a recipient", r.recipient(client{}, address.Address{Type: address.MS, Value: "NET/PO/ANN"}), false},
+		{"another at his post office", r.recipient(client{}, address.Address{Type: address.MS, Value: "NET/PO/BOB"}), true},
+		{"one at another post office", r.recipient(client{}, address.Address{Type: address.MS, Value: "NET/PO2/BOB"}), false},
+		{"one in a PRMD", r.recipient(client{}, address.Address{Type: address.X400, Value: "c=US;a= ;p=Other;s=Kumar;"}), false},
+		{"another there", r.recipient(client{}, address.Address{Type: address.X400, Value: "c=US;a= ;p=Other;s=Lee;"}), true},
+	} {
+		if (c.err != nil) != c.refused {
+			t.Errorf("%s: %v", c.what, c.err)
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package gateway_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"backbone/connectors"
+	"backbone/gateway"
+	"backbone/gateway/tracking"
+	"backbone/queue"
+)
+
+// TestAStormOfFailuresIsNoStormOfReports: a forged originator gets no more than the limit allows, nothing is dropped, and
+// an operator sees what waits and why.
+func TestAStormOfFailuresIsNoStormOfReports(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.limitReports(10, 0)
+		r.site.says(unknownThere)
+		const storm = 40
+		for range storm {
+			r.must("MS:NET/PO2/NOBODY", func(s *connectors.Submission) {
+				fromKim(t, 0)(s)
+			})
+		}
+		r.after(time.Second)
+		r.expect("reports at once", len(r.imc.received()), 10)
+		waiting := r.waiting()
+		r.expect("reports that wait", len(waiting), storm-10)
+		for _, it := range waiting {
+			if it.Last == nil || !strings.Contains(it.Last.Text, "10 reports an hour for one originator") || !it.Next.After(time.Now()) {
+				t.Fatalf("%s waits until %s for %+v, want the limit named", it.ID, it.Next, it.Last)
+			}
+		}
+		r.after(time.Hour)
+		if n := len(r.imc.received()); n < 19 || n > 21 {
+			t.Errorf("%d reports after an hour, want 20", n)
+		}
+		// An operator can send one before its turn.
+		left := r.waiting()
+		if _, err := r.g.Change(t.Context(), queue.Filter{IDs: []queue.ID{left[len(left)-1].ID}}, queue.Op{Verb: queue.RetryNow, By: "kim"}, false); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Second)
+		r.expect("left after one was sent", len(r.waiting()), len(left)-1)
+		r.after(3 * time.Hour)
+		r.expect("reports in the end", len(r.imc.received()), storm)
+		r.expect("left", len(r.waiting()), 0)
+	})
+}
+
+// TestReportsOverOneDestinationAreBounded: each originator is another one, as with forged names; one host behind them all.
+func TestReportsOverOneDestinationAreBounded(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.limitReports(10, 20)
+		r.site.says(unknownThere)
+		for i := range 50 {
+			r.must("MS:NET/PO2/NOBODY", func(s *connectors.Submission) {
+				fromKim(t, 0)(s)
+				s.Envelope.Originator = addr(t, fmt.Sprintf("SMTP:victim%d@elsewhere.example", i))
+			})
+		}
+		r.after(time.Second)
+		r.expect("reports at once", len(r.imc.received()), 20)
+		r.after(2 * time.Hour)
+		r.expect("in the end", len(r.imc.received()), 50)
+	})
+}
+
+// TestAReportThatWaitsForItsTurnIsInTheTimeline and does not go earlier because its link opened, or the gateway was
+// started again.
+func TestAReportThatWaitsForItsTurnIsInTheTimeline(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.limitReports(1, 0)
+		r.site.says(unknownThere)
+		r.must("MS:NET/PO2/NOBODY", fromKim(t, 0))
+		second := r.must("MS:NET/PO2/NOBODY", fromKim(t, 0))
+		r.after(time.Second)
+		var found bool
+		timeline, err := r.log.Trace(t.Context(), second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range timeline {
+			if e.Type == tracking.Report {
+				found = true
+				if !e.Next.After(e.Time) || !strings.Contains(e.Text, "waits for its turn") {
+					t.Errorf("%+v, want the turn's time and why", e)
+				}
+			}
+		}
+		r.expect("in the timeline", found, true)
+		r.limitReports(1, 0)
+		r.after(30 * time.Minute)
+		r.expect("before its turn, after a restart", len(r.imc.received()), 1)
+		r.after(31 * time.Minute)
+		r.expect("at its turn", len(r.imc.received()), 2)
+	})
+}
+
+// limitReports starts the site again with bounds on reports.
+func (r *rig) limitReports(perOriginator, perDestination int) {
+	r.close()
+	r.open([]*wire{r.po1, r.site, r.imc}, func(o *gateway.Options) {
+		o.ReportsPerOriginator, o.ReportsPerDestination = perOriginator, perDestination
+	})
+}
