@@ -9,8 +9,9 @@ CUTS          ?= 100
 KILLS         ?= 200
 HOURS         ?= 1000
 LIVES         ?= 20
+SOAK          ?= 1h
 
-.PHONY: verify vuln licences powercut crash sim test build tools peers fmt vet lint unit fuzz bench deb release test-release test-deb
+.PHONY: verify vuln licences powercut crash soak sim test build tools peers fmt vet lint unit fuzz bench deb release test-release test-deb
 
 # test installs what the tests need, then formatting, vet, lint with the import floors, and every test with the race detector.
 test: peers tools fmt vet lint verify unit
@@ -64,6 +65,10 @@ powercut:
 # kill -9 of the whole program, KILLS times, under load on all sources at once.
 crash:
 	KILLS=$(KILLS) $(GO) test -count=1 -timeout 3h -v -run 'TestKilledWith9' ./integration
+
+# Two sites under load for SOAK: kills, outages, then what they take early and late. For the nightly run.
+soak:
+	SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run 'TestSoak$$' ./integration
 
 # LIVES lives of HOURS virtual hours each.
 sim:
