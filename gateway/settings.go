@@ -27,7 +27,8 @@ type Settings struct {
 	Selection   routing.Options
 	ReplyRoutes time.Duration // 0: none are learned or used
 	// ReportsPerOriginator and ReportsPerDestination are how many reports an hour we make for one originator, and over one
-	// destination; 0: no bound. Further ones wait for their turn in the queue.
+	// destination; 0: no bound. Further ones wait for their turn in the queue. Over a destination, the reports within their
+	// originator's bound and those beyond it are counted apart.
 	ReportsPerOriginator  int
 	ReportsPerDestination int
 }

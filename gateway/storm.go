@@ -20,7 +20,11 @@ func (g *Gateway) pace(it *queue.Item, originator address.Address, now time.Time
 	s := g.settings()
 	at := g.turns.originators.Book(originator.Key(), s.ReportsPerOriginator, now)
 	limit := fmt.Sprintf("%d reports an hour for one originator", s.ReportsPerOriginator)
-	if d := g.turns.destinations.Book(it.Dest.String(), s.ReportsPerDestination, now); d.After(at) {
+	over := it.Dest.String()
+	if at.After(now) {
+		over += " later" // counted apart: a storm about one originator takes no turn of the others'
+	}
+	if d := g.turns.destinations.Book(over, s.ReportsPerDestination, now); d.After(at) {
 		at, limit = d, fmt.Sprintf("%d reports an hour over one destination", s.ReportsPerDestination)
 	}
 	if !at.After(now) {

@@ -68,6 +68,25 @@ func TestReportsOverOneDestinationAreBounded(t *testing.T) {
 	})
 }
 
+// TestAStormAboutOneDelaysNoReportToOthers: what is over one originator's bound takes no turn of theirs at the destination.
+func TestAStormAboutOneDelaysNoReportToOthers(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.limitReports(10, 20)
+		r.site.says(unknownThere)
+		for range 100 {
+			r.must("MS:NET/PO2/NOBODY", fromKim(t, 0))
+		}
+		r.after(time.Second)
+		r.expect("reports about the storm", len(r.imc.received()), 10)
+		r.must("MS:NET/PO2/NOBODY", func(s *connectors.Submission) {
+			fromKim(t, 0)(s)
+			s.Envelope.Originator = addr(t, "SMTP:honest@elsewhere.example")
+		})
+		r.after(time.Second)
+		r.expect("with the honest one's", len(r.imc.received()), 11)
+	})
+}
+
 // TestAReportThatWaitsForItsTurnIsInTheTimeline and does not go earlier because its link opened, or the gateway was
 // started again.
 func TestAReportThatWaitsForItsTurnIsInTheTimeline(t *testing.T) {
