@@ -294,28 +294,6 @@ func TestPlacesAreLimited(t *testing.T) {
 	c.end()
 }
 
-// TestIdleConnectionsCostLittle is the 10,000 idle clients, as far as descriptors reach: memory is bounded by the limit.
-func TestIdleConnectionsCostLittle(t *testing.T) {
-	s := serve(t, func(c *Config) { c.MaxConnections, c.MaxPerHost = 200, 200 })
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	turned := 0
-	for range 400 {
-		if c := s.dialOnly(); strings.HasPrefix(c.line(), "421 ") {
-			turned++
-		}
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if turned != 200 {
-		t.Errorf("%d of 400 turned away, want 200", turned)
-	}
-	if each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / 400; each > 64<<10 {
-		t.Errorf("an idle connection costs %d octets", each)
-	}
-}
-
 func TestALineWithoutEndIsNotGathered(t *testing.T) {
 	s := serve(t, nil)
 	c := s.dial().hello()
