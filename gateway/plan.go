@@ -94,7 +94,7 @@ func (g *Gateway) plan(ctx context.Context, env *mail.Envelope, rs []mail.Recipi
 			i = len(p.groups)
 			index[dest] = i
 			gr := group{dest: dest, route: ranked(dec)}
-			if st := dec.Chosen.Link; st.State != routing.Up {
+			if st := dec.Chosen.Link; !st.CanSend() {
 				gr.waiting = &st
 			}
 			p.groups = append(p.groups, gr)
@@ -112,7 +112,7 @@ func ranked(dec routing.Decision) []tracking.Candidate {
 	out := make([]tracking.Candidate, 0, min(len(dec.Candidates), maxRanked))
 	for _, c := range dec.Candidates[:cap(out)] {
 		t := tracking.Candidate{Connector: c.Connector, Space: c.Space.String(), Match: string(c.Match), Cost: c.Space.Cost, Lost: c.Lost}
-		if c.Link.State != routing.Up && c.Link.State != "" {
+		if !c.Link.CanSend() {
 			t.Link = c.Link.String()
 		}
 		out = append(out, t)
@@ -124,7 +124,12 @@ func ranked(dec routing.Decision) []tracking.Candidate {
 // learned from mail that came from there.
 func (g *Gateway) route(to address.Address, env *mail.Envelope, tries map[string]int, now time.Time) (queue.Dest, routing.Decision) {
 	if g.isLocalPostmaster(to) {
-		return postmasterDest, routing.Decision{Chosen: &routing.Candidate{Connector: postmasterDest.Connector, NextHop: postmasterDest.Host}}
+		c := routing.Candidate{
+			Connector: postmasterDest.Connector, NextHop: postmasterDest.Host, Match: routing.Exact, Local: true,
+			Link:  g.memberState(postmasterDest.Connector, postmasterDest.Host, now),
+			Space: address.Space{Type: to.Type, Pattern: to.Value, Cost: 1, Origin: "postmaster of our domains"},
+		}
+		return postmasterDest, routing.Decision{Chosen: &c, Candidates: []routing.Candidate{c}}
 	}
 	dec := routing.Route(g.Table(), g.request(to, env, tries, now))
 	if dec.Failure != nil && g.settings().ReplyRoutes > 0 && dec.NoMatch {

@@ -3,6 +3,8 @@ package gateway_test
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -278,6 +280,34 @@ func TestPostmasterOfOurDomainIsAlwaysThere(t *testing.T) {
 		if len(got) != 1 || got[0].env.Recipients[0].Address.String() != "MS:NET/PO1/ADMIN" {
 			t.Errorf("%+v, want the mail at NET/PO1/ADMIN", got)
 		}
+	})
+}
+
+// TestMailForThePostmasterThatNobodyIsNamedForGoesToTheFileAtOnce; suspended, it waits there as mail does anywhere.
+func TestMailForThePostmasterThatNobodyIsNamedForGoesToTheFileAtOnce(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.close()
+		path := filepath.Join(r.dir, "postmaster.mbox")
+		r.open([]*wire{r.po1, r.site, r.imc}, func(o *gateway.Options) {
+			o.Members = append(o.Members, gateway.Member{Connector: gateway.NewPostmasterFile(path), Common: connectors.Common{Name: "postmaster", Type: "postmaster"}})
+		})
+		r.must("SMTP:Postmaster@sitea.example", fromKim(t, mail.NotifyDefault))
+		b, err := os.ReadFile(path)
+		if err != nil || !strings.HasPrefix(string(b), "From kim@elsewhere.example ") {
+			t.Errorf("the file has %q, %v; want the message; waiting: %+v", b, err, r.waiting())
+		}
+		r.expect("waiting", len(r.waiting()), 0)
+		dest := queue.Dest{Connector: "postmaster", Host: "mbox"}
+		if err := r.g.Suspend(t.Context(), queue.Suspension{Dest: dest, By: "kim"}); err != nil {
+			t.Fatal(err)
+		}
+		r.must("SMTP:Postmaster@sitea.example", fromKim(t, mail.NotifyDefault))
+		r.expect("waiting while it is suspended", len(r.waiting()), 1)
+		if err := r.g.Resume(t.Context(), dest, "kim"); err != nil {
+			t.Fatal(err)
+		}
+		r.settle()
+		r.expect("waiting after that", len(r.waiting()), 0)
 	})
 }
 
