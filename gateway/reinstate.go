@@ -15,7 +15,7 @@ import (
 // to be tried when it was due, or held. It keeps its identifier, so that its timeline goes on. What was delivered since the
 // backup was made is delivered again: nobody but the operator can tell. It returns false when all recipients wait already.
 // Content that is not what the entry names is refused.
-func (g *Gateway) Reinstate(ctx context.Context, it queue.Item, content io.Reader, by string) (bool, error) {
+func (g *Gateway) Reinstate(ctx context.Context, it queue.Item, content io.Reader, by, reason string) (bool, error) {
 	waiting := map[string]bool{}
 	if _, err := g.each(ctx, queue.Filter{Message: it.Envelope.ID}, func(q queue.Item) error {
 		for _, r := range q.Envelope.Recipients {
@@ -53,6 +53,9 @@ func (g *Gateway) Reinstate(ctx context.Context, it queue.Item, content io.Reade
 	}
 	e.Time, e.Item, e.Dest, e.Recipients = now, ids[0].String(), it.Dest.String(), addresses(missing)
 	e.Text = fmt.Sprintf("brought back from a backup by %s; it was entry %s", by, it.ID)
+	if reason != "" {
+		e.Text += ": " + reason
+	}
 	g.track(ctx, e)
 	g.fetchParked([]queue.Item{it})
 	g.wake()

@@ -164,7 +164,9 @@ type Stats struct {
 	Syncs  int64 `json:"syncs"`
 	Commit int64 `json:"commits"`
 	// Disk use of index and bodies in octets, and free space left on the filesystem.
-	IndexBytes, BodyBytes, FreeBytes int64
+	IndexBytes int64 `json:"index_bytes"`
+	BodyBytes  int64 `json:"body_bytes"`
+	FreeBytes  int64 `json:"free_bytes"`
 }
 
 // Filter selects items: set fields are ANDed. The zero Filter matches all but the trash; IDs reach into the trash, and

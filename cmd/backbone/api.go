@@ -37,9 +37,12 @@ func (a *app) findConfig() string {
 	return ""
 }
 
-// load reads the configuration; without one, the embedded default.
+// load reads the configuration; without one, that of the running demo, then the embedded default.
 func (a *app) load() (*config.Config, error) {
 	if p := a.findConfig(); p != "" {
+		return config.Load(p, kinds)
+	}
+	if _, p, ok := runningDemo(); ok {
 		return config.Load(p, kinds)
 	}
 	p := filepath.Join(embeddedDir, "backbone.toml")
@@ -65,7 +68,7 @@ func (a *app) client() (c *control.Client, close func() error, err error) {
 		return c, func() error { return errors.Join(stop(), s.close()) }, nil
 	}
 	if a.findConfig() == "" {
-		if p, ok := demoSocket(); ok {
+		if p, _, ok := runningDemo(); ok {
 			return control.Dial(p), none, nil
 		}
 	}

@@ -220,6 +220,7 @@ func (a *app) backupVerify() *cobra.Command {
 
 func (a *app) backupRestore() *cobra.Command {
 	var dryRun bool
+	var reason string
 	c := &cobra.Command{
 		Use: "restore FILE [ID...]", Short: "Bring messages back from a backup: those named, or all", Args: cobra.MinimumNArgs(1),
 		Long: "Bring messages back into the queue from a backup: those named, or all. What still waits in the queue is passed over.\n" +
@@ -251,7 +252,7 @@ func (a *app) backupRestore() *cobra.Command {
 						return err
 					}
 					var out control.Reinstated
-					if err := c.Upload(cmd.Context(), "/v1/reinstate", url.Values{"by": {me()}}, io.MultiReader(bytes.NewReader(append(line, '\n')), body), &out); err != nil {
+					if err := c.Upload(cmd.Context(), "/v1/reinstate", url.Values{"by": {me()}, "reason": {reason}}, io.MultiReader(bytes.NewReader(append(line, '\n')), body), &out); err != nil {
 						return err
 					}
 					if out.Restored {
@@ -268,5 +269,6 @@ func (a *app) backupRestore() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only count what the file has")
+	c.Flags().StringVar(&reason, "reason", "", "why; kept on each message's timeline")
 	return c
 }

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 
 	"backbone/gateway/config"
+	"backbone/gateway/control"
 
+	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
 )
 
@@ -13,6 +17,10 @@ func (a *app) configCommand() *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "Check, show, compare and explain the configuration"}
 	check := &cobra.Command{Use: "check [FILE]", Short: "Report every mistake with its line and column; silent when there is none", Args: cobra.MaximumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
 		cfg, err := a.loadArg(args)
+		var wrong *config.Errors
+		if a.json && errors.As(err, &wrong) {
+			return errors.Join(a.printJSON(map[string]any{"ok": false, "errors": wrong.List}), err)
+		}
 		if err != nil {
 			return err
 		}
@@ -29,7 +37,18 @@ func (a *app) configCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return config.Show(a.out, cfg)
+		if !a.json {
+			return config.Show(a.out, cfg)
+		}
+		var text bytes.Buffer
+		if err := config.Show(&text, cfg); err != nil {
+			return err
+		}
+		var v map[string]any
+		if err := toml.Unmarshal(text.Bytes(), &v); err != nil {
+			return err
+		}
+		return a.printJSON(v)
 	}}
 	diff := &cobra.Command{
 		Use: "diff [OLD NEW]", Short: "Compare the running daemon with its file, or two files, defaults included",
@@ -41,7 +60,7 @@ func (a *app) configCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return a.reload(cmd.Context(), true)
+				return a.reload(cmd.Context(), control.ReloadRequest{DryRun: true})
 			}
 			old, err := config.Load(args[0], kinds)
 			if err != nil {
@@ -55,6 +74,14 @@ func (a *app) configCommand() *cobra.Command {
 		},
 	}
 	reference := &cobra.Command{Use: "reference", Short: "Print every key with its default and meaning", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		if a.json {
+			for _, k := range config.Keys(kinds) {
+				if err := a.printJSON(k); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
 		return config.Reference(a.out, kinds)
 	}}
 	c.AddCommand(check, show, diff, a.configReload(), a.configMigrateGWART(), reference)

@@ -29,24 +29,25 @@ var (
 	}
 )
 
-// demoPointer is where a running demo leaves the name of Site A's control socket.
+// demoPointer is where a running demo leaves the names of Site A's control socket and configuration, a line each.
 func demoPointer() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("backbone-demo-%d", os.Getuid()))
 }
 
-// demoSocket is the running demo's control socket. The pointer is believed only when it is this user's own file.
-func demoSocket() (string, bool) {
+// runningDemo is the running demo's control socket and configuration. The pointer is believed only when it is this user's own
+// file.
+func runningDemo() (socket, cfg string, ok bool) {
 	st, err := os.Lstat(demoPointer())
 	if err != nil || !st.Mode().IsRegular() || !ownFile(st) {
-		return "", false
+		return "", "", false
 	}
 	b, err := os.ReadFile(demoPointer())
 	if err != nil {
-		return "", false
+		return "", "", false
 	}
-	p := strings.TrimSpace(string(b))
-	_, err = os.Stat(p)
-	return p, err == nil
+	socket, cfg, _ = strings.Cut(strings.TrimSpace(string(b)), "\n")
+	_, err = os.Stat(socket)
+	return socket, cfg, err == nil
 }
 
 func (a *app) demoCommand() *cobra.Command {
@@ -115,7 +116,7 @@ func (a *app) demo(ctx context.Context, dir string, once bool) error {
 		if err := a.demoRoundTrip(gctx, dir, sites); err != nil || once {
 			return err
 		}
-		if err := writePointer(sites[0].cfg.Control.Socket); err != nil {
+		if err := writePointer(sites[0].cfg.Control.Socket, sites[0].cfg.Path); err != nil {
 			return err
 		}
 		a.demoHints(dir)
@@ -125,12 +126,12 @@ func (a *app) demo(ctx context.Context, dir string, once bool) error {
 	return g.Wait()
 }
 
-func writePointer(socket string) error {
+func writePointer(socket, cfg string) error {
 	tmp, err := os.CreateTemp(os.TempDir(), "backbone-demo-*")
 	if err != nil {
 		return err
 	}
-	_, werr := fmt.Fprintln(tmp, socket)
+	_, werr := fmt.Fprintf(tmp, "%s\n%s\n", socket, cfg)
 	return errors.Join(werr, tmp.Close(), os.Rename(tmp.Name(), demoPointer()))
 }
 

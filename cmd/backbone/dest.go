@@ -146,6 +146,7 @@ func (a *app) suspendVerb(verb string, dest bool) *cobra.Command {
 		c.Flags().StringVar(&until, "until", "", "resume by itself then: 2026-01-31 18:00, or +2h")
 	} else {
 		c.Short = "Send to " + short + " again"
+		c.Flags().StringVar(&req.Reason, "reason", "", "why; kept on the audit log")
 	}
 	return c
 }

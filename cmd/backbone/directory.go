@@ -157,7 +157,7 @@ func (a *app) directoryRemove() *cobra.Command {
 
 func (a *app) directoryImport() *cobra.Command {
 	var dry, all bool
-	var results string
+	var results, reason string
 	c := &cobra.Command{Use: "import FILE", Short: "Import Exchange's directory import file (CSV); - reads stdin", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		in, total := a.in, int64(0)
 		if args[0] != "-" {
@@ -173,7 +173,7 @@ func (a *app) directoryImport() *cobra.Command {
 			in, total = f, st.Size()
 		}
 		bar := a.progress("importing", total)
-		q := url.Values{"by": {me()}}
+		q := url.Values{"by": {me()}, "reason": {reason}}
 		if dry {
 			q.Set("dry_run", "1")
 		}
@@ -203,6 +203,7 @@ func (a *app) directoryImport() *cobra.Command {
 	}}
 	c.Flags().BoolVar(&dry, "dry-run", false, "check the file and change nothing")
 	c.Flags().BoolVar(&all, "all-or-nothing", false, "take no line when one has an error")
+	c.Flags().StringVar(&reason, "reason", "", "why; kept on the audit log")
 	c.Flags().StringVar(&results, "results", "", "write a line for each result to this file")
 	return c
 }
@@ -223,11 +224,19 @@ func (a *app) directoryExport() *cobra.Command {
 	var addr, site string
 	var all bool
 	c := &cobra.Command{Use: "export", Short: "Write custom recipients as Exchange's import file (CSV)", Args: cobra.NoArgs,
-		Long: "Write custom recipients as Exchange's import file (CSV): those of this site, or of another or all sites.\nOne post office's users: --address 'MS:NORTHWIND/PO2/*'. `backbone dirsync export` writes IMPORT.EXE's text.",
+		Long: "Write custom recipients as Exchange's import file (CSV): those of this site, or of another or all sites.\nOne post office's users: --address 'MS:NORTHWIND/PO2/*'. `backbone dirsync export` writes IMPORT.EXE's text.\n" +
+			"With --json an entry a line, as `backbone directory list` has it.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q := url.Values{"address": {addr}, "site": {site}}
 			if all {
 				q.Set("all_sites", "1")
+			}
+			if a.json {
+				list := url.Values{"address": {addr}, "site": {site}}
+				if site == "" && !all {
+					list.Set("own", "1")
+				}
+				return a.with(func(c *control.Client) error { return a.listDirectory(cmd.Context(), c, list) })
 			}
 			bar := a.progress("exporting", 0)
 			if a.onTerminal() {

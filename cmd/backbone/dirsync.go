@@ -111,6 +111,7 @@ func (a *app) dirsyncRun() *cobra.Command {
 	f.StringVar(&req.Site, "site", "", "replicate from this joined site instead")
 	f.BoolVar(&req.Full, "full", false, "ask for the whole list, and send ours")
 	f.BoolVar(&req.DryRun, "dry-run", false, "only say what would be sent")
+	f.StringVar(&req.Reason, "reason", "", "why; kept on the audit log")
 	f.BoolVar(&req.AcceptDeletes, "accept-deletes", false, "take the next whole list even if it deletes more than directory.delete_guard percent")
 	return c
 }
@@ -127,6 +128,7 @@ func (a *app) dirsyncExport() *cobra.Command {
 
 func (a *app) dirsyncImport() *cobra.Command {
 	var dry bool
+	var reason string
 	c := &cobra.Command{Use: "import NET/PO FILE", Short: "Take a post office's list, IMPORT.EXE's text, as if it had sent it; - reads stdin", Args: cobra.ExactArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
 		in := a.in
 		if args[1] != "-" {
@@ -137,7 +139,7 @@ func (a *app) dirsyncImport() *cobra.Command {
 			defer f.Close()
 			in = f
 		}
-		q := url.Values{"postoffice": args[:1], "by": {me()}}
+		q := url.Values{"postoffice": args[:1], "by": {me()}, "reason": {reason}}
 		if dry {
 			q.Set("dry_run", "1")
 		}
@@ -163,5 +165,6 @@ func (a *app) dirsyncImport() *cobra.Command {
 		})
 	}}
 	c.Flags().BoolVar(&dry, "dry-run", false, "check and change nothing")
+	c.Flags().StringVar(&reason, "reason", "", "why; kept on the audit log")
 	return c
 }

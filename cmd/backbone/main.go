@@ -121,6 +121,9 @@ func (a *app) root() *cobra.Command {
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		if a.json {
+			return a.printJSON(map[string]string{"version": version})
+		}
 		_, err := fmt.Fprintf(a.out, "backbone %s\n", version)
 		return err
 	}}

@@ -52,7 +52,7 @@ func (a *app) showProbe(p gateway.ProbeAnswer) error {
 	if a.json {
 		return a.printJSON(p)
 	}
-	if err := a.explain(p.Route); err != nil {
+	if err := a.printExplanation(p.Route); err != nil {
 		return err
 	}
 	line := func(label, text string) {

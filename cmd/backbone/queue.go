@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,8 +27,10 @@ type filterFlags struct {
 	all                                     bool
 }
 
-func (f *filterFlags) add(c *cobra.Command) {
+// add gives a command the filter; limit is how many entries it takes when nobody says (0: all).
+func (f *filterFlags) add(c *cobra.Command, limit int) {
 	fl := c.Flags()
+	fl.IntVar(&f.limit, "limit", limit, "at most this many entries, the oldest first (0: all)")
 	fl.StringSliceVar(&f.ids, "id", nil, "queue id (repeatable; ids may also be arguments)")
 	fl.StringVar(&f.connector, "connector", "", "connector name")
 	fl.StringVar(&f.dest, "dest", "", "destination: host or connector:host, * any run, % one character")
@@ -116,6 +119,9 @@ func (a *app) queueVerb(verb, short string) *cobra.Command {
 			if req.Filter, err = f.filter(args); err != nil {
 				return err
 			}
+			if req.Limit = f.limit; req.Limit < 0 {
+				return fmt.Errorf("--limit %d: it can't be negative", req.Limit)
+			}
 			if isZero(req.Filter) && !f.all {
 				return fmt.Errorf("which entries? Give ids or a filter, or --all for every entry")
 			}
@@ -138,7 +144,7 @@ func (a *app) queueVerb(verb, short string) *cobra.Command {
 			})
 		},
 	}
-	f.add(c)
+	f.add(c, 0)
 	c.Flags().BoolVar(&f.all, "all", false, "every entry that the other filters leave")
 	c.Flags().BoolVar(&req.DryRun, "dry-run", false, "only count what would change")
 	c.Flags().StringVar(&req.Reason, "reason", "", "why; kept with the entry and on its timeline")
@@ -182,8 +188,7 @@ func (a *app) queueList() *cobra.Command {
 			return a.with(func(c *control.Client) error { return a.listQueue(cmd.Context(), c, flt, f.limit) })
 		},
 	}
-	f.add(c)
-	c.Flags().IntVar(&f.limit, "limit", 0, "at most this many entries (0: all)")
+	f.add(c, 0)
 	return c
 }
 
@@ -196,18 +201,28 @@ func (a *app) listQueue(ctx context.Context, c *control.Client, f queue.Filter, 
 		}
 		return err
 	}
+	end := a.page()
 	t := a.table("ID", "AGE", "SIZE", "STATE", "TRIES", "DEST", "FROM", "TO", "LAST")
 	now := time.Now()
 	err := c.Queue(ctx, f, limit, func(it queue.Item) error {
-		t.row(it.ID.String(), age(now.Sub(it.Envelope.Arrived)), size(it.Body.Size), stateText(it, now), fmt.Sprint(it.Attempts), it.Dest.String(),
+		t.painted(itemColour(it), it.ID.String(), age(now.Sub(it.Envelope.Arrived)), size(it.Body.Size), stateText(it, now), fmt.Sprint(it.Attempts), it.Dest.String(),
 			it.Envelope.Originator.String(), recipients(it.Envelope.Recipients), lastText(it))
-		if n++; n%500 == 0 {
-			return t.flush()
+		if n++; n%500 > 0 {
+			return nil
 		}
-		return nil
+		if a.readerLeft() {
+			return errReaderLeft
+		}
+		return t.flush()
 	})
-	if err != nil {
-		return err
+	if errors.Is(err, errReaderLeft) {
+		return end()
+	}
+	if err == nil && n > 0 {
+		err = t.flush()
+	}
+	if perr := end(); perr != nil || err != nil {
+		return errors.Join(err, perr)
 	}
 	if n == 0 {
 		if isZero(f) {
@@ -216,7 +231,18 @@ func (a *app) listQueue(ctx context.Context, c *control.Client, f queue.Filter, 
 		}
 		return errNothing
 	}
-	return t.flush()
+	return nil
+}
+
+// itemColour is an entry's colour: what moves or waits for its first attempt has none.
+func itemColour(it queue.Item) string {
+	switch {
+	case it.State == queue.Held:
+		return red
+	case it.State == queue.Ready && it.Last != nil:
+		return yellow
+	}
+	return ""
 }
 
 func recipients(rs []mail.Recipient) string {
@@ -284,18 +310,54 @@ func size(n int64) string {
 }
 
 func (a *app) queueShow() *cobra.Command {
-	return &cobra.Command{Use: "show ID", Short: "Show one entry: envelope, recipients, state, last failure", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return a.with(func(c *control.Client) error {
-			var it queue.Item
-			if err := c.Get(cmd.Context(), control.Path("v1", "queue", args[0]), nil, &it); err != nil {
+	shown := 0
+	return a.queueEach("show [ID...]", "Show entries: envelope, recipients, state, last failure", func(_ context.Context, _ *control.Client, it queue.Item) error {
+		if a.json {
+			return a.printJSON(it)
+		}
+		if shown++; shown > 1 {
+			fmt.Fprintln(a.out)
+		}
+		return a.showItem(it)
+	})
+}
+
+// queueEach is a command that reads the entries which ids or a filter choose, the oldest first. An id that is not there is an error.
+func (a *app) queueEach(use, short string, each func(context.Context, *control.Client, queue.Item) error) *cobra.Command {
+	var f filterFlags
+	c := &cobra.Command{
+		Use: use, Short: short, Long: short + ".\n\nEntries are chosen by id or by filter; set filters must all match.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			flt, err := f.filter(args)
+			if err != nil {
 				return err
 			}
-			if a.json {
-				return a.printJSON(it)
+			if isZero(flt) && !cmd.Flags().Changed("limit") {
+				return fmt.Errorf("which entries? Give ids, a filter, or --limit")
 			}
-			return a.showItem(it)
-		})
-	}}
+			return a.with(func(c *control.Client) error {
+				if len(args) == 1 && len(flt.IDs) == 1 {
+					var it queue.Item
+					if err := c.Get(cmd.Context(), control.Path("v1", "queue", args[0]), nil, &it); err != nil {
+						return err
+					}
+				}
+				n := 0
+				err := c.Queue(cmd.Context(), flt, f.limit, func(it queue.Item) error { n++; return each(cmd.Context(), c, it) })
+				switch {
+				case err != nil:
+					return err
+				case n == 0:
+					return errNothing
+				case f.limit == 0 && n < len(flt.IDs):
+					return partly{fmt.Sprintf("%d of %d entries are there", n, len(flt.IDs))}
+				}
+				return nil
+			})
+		},
+	}
+	f.add(c, 0)
+	return c
 }
 
 func (a *app) showItem(it queue.Item) error {
@@ -341,23 +403,59 @@ func (a *app) showItem(it queue.Item) error {
 }
 
 func (a *app) queueRaw() *cobra.Command {
-	return &cobra.Command{Use: "raw ID", Short: "Print an entry's content as it is stored; on a terminal, what does not print as a mark", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return a.with(func(c *control.Client) error {
-			out := a.octets()
-			return errors.Join(c.Text(cmd.Context(), control.Path("v1", "queue", args[0], "raw"), url.Values{"by": {me()}}, out), out.Close())
-		})
-	}}
+	return a.queueEach("raw [ID...]", "Print an entry's content as it is stored; on a terminal, what does not print as a mark", func(ctx context.Context, c *control.Client, it queue.Item) error {
+		if a.json {
+			var b bytes.Buffer
+			if err := c.Text(ctx, control.Path("v1", "queue", it.ID.String(), "raw"), url.Values{"by": {me()}}, &b); err != nil {
+				return err
+			}
+			return a.printJSON(struct {
+				ID    queue.ID `json:"id"`
+				Bytes []byte   `json:"bytes"`
+			}{it.ID, b.Bytes()})
+		}
+		out := a.octets()
+		return errors.Join(c.Text(ctx, control.Path("v1", "queue", it.ID.String(), "raw"), url.Values{"by": {me()}}, out), out.Close())
+	})
 }
 
 func (a *app) queueLog() *cobra.Command {
-	return &cobra.Command{Use: "log ID", Short: "Print what has happened to an entry", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return a.with(func(c *control.Client) error { return a.trace(cmd.Context(), c, args[0]) })
+	var f filterFlags
+	c := &cobra.Command{Use: "log [ID...]", Short: "Print what has happened to entries", RunE: func(cmd *cobra.Command, args []string) error {
+		return a.with(func(c *control.Client) error {
+			if len(args) == 1 { // it may have left the queue long ago
+				return a.trace(cmd.Context(), c, args[0])
+			}
+			flt, err := f.filter(args)
+			if err != nil {
+				return err
+			}
+			if isZero(flt) && !cmd.Flags().Changed("limit") {
+				return fmt.Errorf("which entries? Give ids, a filter, or --limit")
+			}
+			n := 0
+			err = c.Queue(cmd.Context(), flt, f.limit, func(it queue.Item) error { n++; return a.trace(cmd.Context(), c, it.ID.String()) })
+			if err == nil && n == 0 {
+				err = errNothing
+			}
+			return err
+		})
 	}}
+	f.add(c, 0)
+	return c
 }
 
 func (a *app) queueStats() *cobra.Command {
-	return &cobra.Command{Use: "stats", Short: "Print the queue's figures", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	var f filterFlags
+	c := &cobra.Command{Use: "stats [ID...]", Short: "Print the queue's figures, or those of the entries that a filter selects", RunE: func(cmd *cobra.Command, args []string) error {
+		flt, err := f.filter(args)
+		if err != nil {
+			return err
+		}
 		return a.with(func(c *control.Client) error {
+			if !isZero(flt) || f.limit > 0 {
+				return a.someStats(cmd.Context(), c, flt, f.limit)
+			}
 			var st control.Status
 			if err := c.Get(cmd.Context(), "/v1/status", nil, &st); err != nil {
 				return err
@@ -377,6 +475,37 @@ func (a *app) queueStats() *cobra.Command {
 			return t.flush()
 		})
 	}}
+	f.add(c, 0)
+	return c
+}
+
+// someStats counts what a filter selects.
+func (a *app) someStats(ctx context.Context, c *control.Client, f queue.Filter, limit int) error {
+	states, dests := map[queue.State]int{}, map[queue.Dest]bool{}
+	var octets int64
+	n := 0
+	if err := c.Queue(ctx, f, limit, func(it queue.Item) error {
+		n++
+		states[it.State]++
+		dests[it.Dest] = true
+		octets += it.Body.Size
+		return nil
+	}); err != nil {
+		return err
+	}
+	if n == 0 {
+		return errNothing
+	}
+	if a.json {
+		return a.printJSON(map[string]any{"ready": states[queue.Ready], "leased": states[queue.Leased], "held": states[queue.Held], "trash": states[queue.Trash], "dests": len(dests), "bytes": octets})
+	}
+	t := a.table("FIGURE", "VALUE")
+	for _, s := range []queue.State{queue.Ready, queue.Leased, queue.Held, queue.Trash} {
+		t.row(string(s), fmt.Sprint(states[s]))
+	}
+	t.row("destinations", fmt.Sprint(len(dests)))
+	t.row("content octets", fmt.Sprint(octets))
+	return t.flush()
 }
 
 func (a *app) queueWatch() *cobra.Command {
@@ -388,10 +517,10 @@ func (a *app) queueWatch() *cobra.Command {
 			return err
 		}
 		return a.with(func(c *control.Client) error {
-			return a.repeat(cmd.Context(), every, func() error { return a.listQueue(cmd.Context(), c, flt, 50) })
+			return a.repeat(cmd.Context(), every, func() error { return a.listQueue(cmd.Context(), c, flt, f.limit) })
 		})
 	}}
-	f.add(c)
+	f.add(c, 50)
 	c.Flags().DurationVar(&every, "every", 2*time.Second, "time between listings")
 	return c
 }

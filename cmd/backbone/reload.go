@@ -85,30 +85,32 @@ func changedKeys(cs []config.Change) slog.Value {
 }
 
 func (a *app) configReload() *cobra.Command {
-	var dry bool
+	var req control.ReloadRequest
 	c := &cobra.Command{
 		Use: "reload", Short: "Make the running daemon read its configuration again", Args: cobra.NoArgs,
 		Long: "Make the running daemon read its configuration again, as SIGHUP does, and print what changed.\n\n" +
 			"All changes come into force or none: when one of them needs a restart (`backbone config diff` says which),\nnothing is changed and the exit code is 1.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.reload(cmd.Context(), dry)
+			return a.reload(cmd.Context(), req)
 		},
 	}
-	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would change")
+	c.Flags().BoolVar(&req.DryRun, "dry-run", false, "only say what would change")
+	c.Flags().StringVar(&req.Reason, "reason", "", "why; kept on the audit log")
 	return c
 }
 
-// reload prints the differences between the running daemon and its file, and with dry false puts them in force.
-func (a *app) reload(ctx context.Context, dry bool) error {
+// reload prints the differences between the running daemon and its file, and without DryRun puts them in force.
+func (a *app) reload(ctx context.Context, req control.ReloadRequest) error {
+	req.By = me()
 	return a.with(func(c *control.Client) error {
 		var out control.Reloaded
-		if err := c.Post(ctx, "/v1/config/reload", control.ReloadRequest{DryRun: dry, By: me()}, &out); err != nil {
+		if err := c.Post(ctx, "/v1/config/reload", req, &out); err != nil {
 			return err
 		}
 		if err := a.printChanges(out.Changes, true); err != nil {
 			return err
 		}
-		if restart := out.NeedRestart(); len(restart) > 0 && !dry {
+		if restart := out.NeedRestart(); len(restart) > 0 && !req.DryRun {
 			return fmt.Errorf("nothing was changed: %s needs a restart", restart[0].Key)
 		}
 		return nil

@@ -39,7 +39,7 @@ func (a *app) queueCheck() *cobra.Command {
 					return fmt.Errorf("the queue has %d problems: stop the daemon and run `backbone queue salvage`", len(bad))
 				}
 				if a.json {
-					return nil
+					return a.printJSON(map[string]bool{"sound": true})
 				}
 				_, err := fmt.Fprintln(a.out, "the queue is sound")
 				return err

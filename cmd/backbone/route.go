@@ -1,14 +1,14 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"net/url"
 	"strings"
 
 	"backbone/gateway"
 	"backbone/gateway/control"
 	"backbone/gateway/routing"
-
-	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -19,23 +19,7 @@ func (a *app) routeCommand() *cobra.Command {
 		Use: "explain ADDRESS", Short: "Show where mail for an address goes now, and why each other way lost", Args: cobra.ExactArgs(1),
 		Example: "  backbone route explain MS:NORTHWIND/PO2/MKUMAR\n  backbone route explain mira@northwind.example",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(func(c *control.Client) error {
-				var x gateway.Explanation
-				if err := c.Get(cmd.Context(), "/v1/route", url.Values{"address": args}, &x); err != nil {
-					return err
-				}
-				if a.json {
-					if err := a.printJSON(x); err != nil {
-						return err
-					}
-				} else if err := a.explain(x); err != nil {
-					return err
-				}
-				if x.Dest == "" {
-					return errNothing
-				}
-				return nil
-			})
+			return a.with(func(c *control.Client) error { return a.explain(cmd.Context(), c, args[0]) })
 		},
 	}
 	var gwart bool
@@ -69,7 +53,26 @@ func (a *app) routeCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) explain(x gateway.Explanation) error {
+// explain prints an address's ways; errNothing when it has none.
+func (a *app) explain(ctx context.Context, c *control.Client, addr string) error {
+	var x gateway.Explanation
+	if err := c.Get(ctx, "/v1/route", url.Values{"address": {addr}}, &x); err != nil {
+		return err
+	}
+	print := a.printExplanation
+	if a.json {
+		print = func(x gateway.Explanation) error { return a.printJSON(x) }
+	}
+	if err := print(x); err != nil {
+		return err
+	}
+	if x.Dest == "" {
+		return errNothing
+	}
+	return nil
+}
+
+func (a *app) printExplanation(x gateway.Explanation) error {
 	p := func(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
 	if x.Resolved != x.Asked || x.Why != "" {
 		p("%s\n", printable(x.Asked.String()))

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -26,10 +28,82 @@ func isTerminal(w io.Writer) bool {
 
 // colours tells whether results may be coloured: on a terminal that can, unless NO_COLOR is set (no-color.org).
 func (a *app) colours() bool {
-	if f, ok := a.out.(*frame); ok {
+	switch f := a.out.(type) {
+	case *frame:
+		return f.colours
+	case *paged:
 		return f.colours
 	}
 	return a.onTerminal() && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// page sends what is printed from now on through $PAGER, or less where there is one, when results go to a terminal; a
+// listing that fits on the screen stays there. What it returns waits until the reader has seen enough: leaving early is no
+// error. PAGER="" or "cat", a live screen, a dumb terminal: no pager.
+func (a *app) page() (end func() error) {
+	none := func() error { return nil }
+	screen, ok := a.out.(*os.File)
+	if !ok || !a.onTerminal() || os.Getenv("TERM") == "dumb" {
+		return none
+	}
+	line, set := os.LookupEnv("PAGER")
+	if !set {
+		line = "less"
+		if _, err := exec.LookPath(line); err != nil {
+			return none
+		}
+	}
+	if line == "" || line == "cat" {
+		return none
+	}
+	pager := exec.Command("sh", "-c", line) // $PAGER is a command line (man(1), POSIX)
+	pager.Stdout, pager.Stderr = screen, screen
+	pager.Env = os.Environ()
+	if _, set := os.LookupEnv("LESS"); !set {
+		pager.Env = append(pager.Env, "LESS=FRSX") // one screen: print it and go; colours; long lines are cut; what was read stays
+	}
+	in, err := pager.StdinPipe()
+	if err != nil {
+		return none
+	}
+	if err := pager.Start(); err != nil {
+		return none
+	}
+	a.out = &paged{Writer: in, colours: a.colours()}
+	return func() error {
+		a.out = screen
+		err := errors.Join(in.Close(), pager.Wait())
+		var exit *exec.ExitError
+		if errors.As(err, &exit) || errors.Is(err, os.ErrClosed) {
+			return nil
+		}
+		return err
+	}
+}
+
+var errReaderLeft = errors.New("nobody reads any more")
+
+// readerLeft tells that the pager has ended.
+func (a *app) readerLeft() bool {
+	p, ok := a.out.(*paged)
+	return ok && p.left
+}
+
+// paged is the way to a pager. Once the reader has left, what comes is dropped.
+type paged struct {
+	io.Writer
+	colours bool
+	left    bool
+}
+
+func (p *paged) Write(b []byte) (int, error) {
+	if !p.left {
+		_, err := p.Writer.Write(b)
+		if p.left = errors.Is(err, syscall.EPIPE); err != nil && !p.left {
+			return 0, err
+		}
+	}
+	return len(b), nil
 }
 
 const (

@@ -4,16 +4,16 @@ import "strings"
 
 // Space is one address space: which recipients a connector claims, and at what cost (KB Q149121, Q152471).
 type Space struct {
-	Type Type
+	Type Type `json:"type"`
 	// Pattern is as much of the address as is needed to distinguish: "" any address of the type, MS "NET/PO" or
 	// "NET/PO/MBX", SMTP "*@example.com", X400 "c=US;a= ;p=Northwind;". '*' matches any run of characters, '%' one.
-	Pattern string
+	Pattern string `json:"pattern"`
 	// Cost is 1 (preferred) to 100 (last resort, KB Q262952).
-	Cost int
+	Cost int `json:"cost"`
 	// Scope limits which gateways see the space when it is replicated: "organization" (default), "site", "location".
-	Scope string
+	Scope string `json:"scope,omitempty"`
 	// Origin says where the space comes from, for `route explain`: "config", "post office", "directory:<object>", "learned".
-	Origin string
+	Origin string `json:"origin,omitempty"`
 }
 
 // String is "TYPE:pattern".

@@ -7,7 +7,10 @@ import (
 )
 
 // Position is a place in the file, both from 1; zero when unknown.
-type Position struct{ Line, Column int }
+type Position struct {
+	Line   int `json:"line"`
+	Column int `json:"column"`
+}
 
 // Error is one mistake.
 type Error struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 
@@ -24,9 +25,34 @@ func Reference(w io.Writer, kinds []connectors.Kind) error {
 	return p.err
 }
 
+// Key is one key of the configuration, as Keys lists it.
+type Key struct {
+	Section string `json:"section"` // "[site]", "[[control.user]]", "[connector.NAME]"; "" at the top
+	Type    string `json:"type,omitempty"`
+	Name    string `json:"name"`
+	Default string `json:"default"` // as TOML
+	Doc     string `json:"doc"`
+}
+
+// Keys is what Reference writes, for programs. Type is the connector's, in its sections.
+func Keys(kinds []connectors.Kind) (out []Key) {
+	p := &printer{w: io.Discard, keys: &out}
+	p.section("", reflect.ValueOf(Default()).Elem(), "")
+	kinds = slices.SortedFunc(slices.Values(kinds), func(a, b connectors.Kind) int { return strings.Compare(a.Type, b.Type) })
+	for _, k := range kinds {
+		n := len(out)
+		p.section("connector.NAME", reflect.ValueOf(k.NewConfig()).Elem(), "")
+		for i := range out[n:] {
+			out[n+i].Type = k.Type
+		}
+	}
+	return out
+}
+
 type printer struct {
-	w   io.Writer
-	err error
+	w    io.Writer
+	err  error
+	keys *[]Key // nil: not asked for
 }
 
 func (p *printer) printf(format string, args ...any) {
@@ -43,11 +69,7 @@ type subsection struct {
 func (p *printer) section(path string, v reflect.Value, doc string) {
 	var subs []subsection
 	if path != "" {
-		head := "[" + path + "]"
-		if strings.HasSuffix(path, "]") {
-			head = "[[" + strings.TrimSuffix(path, "[]") + "]]"
-		}
-		p.printf("%s\n", head)
+		p.printf("%s\n", heading(path))
 		if doc != "" {
 			p.printf("  # %s\n", doc)
 		}
@@ -59,6 +81,17 @@ func (p *printer) section(path string, v reflect.Value, doc string) {
 	for _, s := range subs {
 		p.section(s.path, s.v, s.doc)
 	}
+}
+
+// heading is a section's line, "" for the top.
+func heading(path string) string {
+	switch {
+	case path == "":
+		return ""
+	case strings.HasSuffix(path, "]"):
+		return "[[" + strings.TrimSuffix(path, "[]") + "]]"
+	}
+	return "[" + path + "]"
 }
 
 func (p *printer) fields(path string, v reflect.Value, subs *[]subsection) {
@@ -92,6 +125,9 @@ func (p *printer) fields(path string, v reflect.Value, subs *[]subsection) {
 			continue
 		}
 		p.printf("  %-24s %-16s %s\n", tag+" = "+text(fv), "", doc)
+		if p.keys != nil {
+			*p.keys = append(*p.keys, Key{Section: heading(path), Name: tag, Default: text(fv), Doc: doc})
+		}
 	}
 }
 

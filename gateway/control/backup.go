@@ -33,7 +33,7 @@ func (s *Service) reinstate(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, bad(fmt.Errorf("entry of a backup: %w", err)))
 		return
 	}
-	done, err := s.Gateway.Reinstate(r.Context(), it, in, r.URL.Query().Get("by"))
+	done, err := s.Gateway.Reinstate(r.Context(), it, in, r.URL.Query().Get("by"), r.URL.Query().Get("reason"))
 	answer(w, Reinstated{done}, err)
 }
 

@@ -9,9 +9,11 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -96,9 +98,10 @@ type Changed struct {
 	DryRun  bool `json:"dry_run,omitempty"`
 }
 
-// ChangeRequest asks for a verb on the entries that Filter selects.
+// ChangeRequest asks for a verb on the entries that Filter selects, at most Limit of them (0: all), the oldest first.
 type ChangeRequest struct {
 	Filter    queue.Filter `json:"filter"`
+	Limit     int          `json:"limit,omitempty"`
 	At        time.Time    `json:"at,omitzero"`         // schedule
 	Connector string       `json:"connector,omitempty"` // reroute: this way; "" the best one
 	Reason    string       `json:"reason,omitempty"`
@@ -112,6 +115,9 @@ func (s *Service) Change(ctx context.Context, verb string, r ChangeRequest) (Cha
 		return s.change(ctx, verb, r)
 	}
 	what := filterText(r.Filter)
+	if r.Limit > 0 {
+		what += fmt.Sprintf(" limit=%d", r.Limit)
+	}
 	if r.Connector != "" {
 		what += " via " + r.Connector
 	}
@@ -124,6 +130,15 @@ func (s *Service) Change(ctx context.Context, verb string, r ChangeRequest) (Cha
 }
 
 func (s *Service) change(ctx context.Context, verb string, r ChangeRequest) (Changed, error) {
+	if verb == "restore" || verb == "purge" {
+		r.Filter.State = queue.Trash
+	}
+	if r.Limit > 0 {
+		var err error
+		if r.Filter.IDs, err = s.first(ctx, r.Filter, r.Limit); err != nil || len(r.Filter.IDs) == 0 {
+			return Changed{0, r.DryRun}, err
+		}
+	}
 	var n int
 	var err error
 	switch verb {
@@ -132,7 +147,6 @@ func (s *Service) change(ctx context.Context, verb string, r ChangeRequest) (Cha
 	case "bounce":
 		n, err = s.Gateway.Bounce(ctx, r.Filter, r.By, r.Reason, r.DryRun)
 	case "restore", "purge":
-		r.Filter.State = queue.Trash
 		n, err = s.Gateway.Change(ctx, r.Filter, queue.Op{Verb: queue.Verb(verb), Reason: r.Reason, By: r.By}, r.DryRun)
 	case "hold", "release", "retry", "schedule", "delete":
 		if verb == "schedule" && r.At.IsZero() {
@@ -143,6 +157,24 @@ func (s *Service) change(ctx context.Context, verb string, r ChangeRequest) (Cha
 		return Changed{}, &Error{http.StatusNotFound, "no such verb: " + verb}
 	}
 	return Changed{n, r.DryRun}, err
+}
+
+// first names the first n entries that a filter selects.
+func (s *Service) first(ctx context.Context, f queue.Filter, n int) (ids []queue.ID, err error) {
+	for cur := queue.Cursor(""); len(ids) < n; {
+		items, next, err := s.Store.List(ctx, f, cur, min(1000, n-len(ids)))
+		if err != nil {
+			return nil, err
+		}
+		for _, it := range items {
+			ids = append(ids, it.ID)
+		}
+		if next == "" {
+			break
+		}
+		cur = next
+	}
+	return ids, nil
 }
 
 // Raw writes an entry's content as it is stored.
@@ -172,6 +204,9 @@ type SuspendRequest struct {
 // Suspend implements `dest suspend` and `connector suspend`.
 func (s *Service) Suspend(ctx context.Context, r SuspendRequest) (Changed, error) {
 	if r.DryRun {
+		if !slices.ContainsFunc(s.Members, func(m gateway.Member) bool { return m.Connector.Name() == r.Dest.Connector }) {
+			return Changed{}, gateway.NoConnector(r.Dest.Connector)
+		}
 		return Changed{1, true}, nil
 	}
 	what := suspendText(r.Dest)
@@ -186,6 +221,9 @@ func (s *Service) Suspend(ctx context.Context, r SuspendRequest) (Changed, error
 // Resume implements `dest resume` and `connector resume`.
 func (s *Service) Resume(ctx context.Context, r SuspendRequest) (Changed, error) {
 	if r.DryRun {
+		if !slices.ContainsFunc(s.Store.Suspensions(), func(sus queue.Suspension) bool { return sus.Dest == r.Dest }) {
+			return Changed{}, &Error{http.StatusNotFound, suspendText(r.Dest) + " is not suspended"}
+		}
 		return Changed{1, true}, nil
 	}
 	return s.audited(ctx, Record{By: r.By, Verb: "resume", What: suspendText(r.Dest), Reason: r.Reason}, func() (Changed, error) {

@@ -34,7 +34,7 @@ type EntryRequest struct {
 func (s *Service) directoryRoutes(mux *http.ServeMux) {
 	get(mux, "/v1/directory", func(r *http.Request) (any, error) {
 		q := r.URL.Query()
-		items, next, err := s.Directory.List(directory.Filter{Text: q.Get("text"), Address: q.Get("address")}, q.Get("after"), pageSize(r))
+		items, next, err := s.Directory.List(directory.Filter{Text: q.Get("text"), Address: q.Get("address"), Site: s.listedSite(q)}, q.Get("after"), pageSize(r))
 		return Page[directory.Entry]{items, next}, err
 	})
 	get(mux, "/v1/directory/entry", func(r *http.Request) (any, error) { return s.Directory.Get(r.URL.Query().Get("name")) })
@@ -70,7 +70,7 @@ func (s *Service) directoryRoutes(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("POST /v1/directory/import", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		out, err := s.importDirectory(r.Context(), r.Body, q.Get("by"), q.Get("dry_run") != "", q.Get("all_or_nothing") != "")
+		out, err := s.importDirectory(r.Context(), r.Body, q.Get("by"), q.Get("reason"), q.Get("dry_run") != "", q.Get("all_or_nothing") != "")
 		answer(w, out, err)
 	})
 	mux.HandleFunc("GET /v1/directory/export", func(w http.ResponseWriter, r *http.Request) {
@@ -81,12 +81,20 @@ func (s *Service) directoryRoutes(mux *http.ServeMux) {
 	})
 }
 
+// listedSite is the site whose entries a query asks for: "" for all, with own this one.
+func (s *Service) listedSite(q url.Values) string {
+	if q.Get("own") != "" {
+		return s.Gateway.Site().Name
+	}
+	return q.Get("site")
+}
+
 // exportOptions are a query's: entries with an address, of a site, or of all sites.
 func exportOptions(q url.Values) directory.ExportOptions {
 	return directory.ExportOptions{Filter: directory.Filter{Address: q.Get("address"), Site: q.Get("site")}, AllSites: q.Get("all_sites") != "" || q.Get("site") != ""}
 }
 
-func (s *Service) importDirectory(ctx context.Context, r io.Reader, by string, dry, all bool) (Imported, error) {
+func (s *Service) importDirectory(ctx context.Context, r io.Reader, by, reason string, dry, all bool) (Imported, error) {
 	var results bytes.Buffer
 	var sum directory.Summary
 	do := func() (_ Changed, err error) {
@@ -97,7 +105,7 @@ func (s *Service) importDirectory(ctx context.Context, r io.Reader, by string, d
 	if dry {
 		_, err = do()
 	} else {
-		_, err = s.audited(ctx, Record{By: by, Verb: "directory import"}, do)
+		_, err = s.audited(ctx, Record{By: by, Verb: "directory import", Reason: reason}, do)
 	}
 	if err != nil {
 		return Imported{sum, results.String()}, bad(err)

@@ -19,6 +19,7 @@ type SyncRequest struct {
 	Full          bool   `json:"full,omitempty"`
 	AcceptDeletes bool   `json:"accept_deletes,omitempty"`
 	By            string `json:"by,omitempty"`
+	Reason        string `json:"reason,omitempty"`
 	DryRun        bool   `json:"dry_run,omitempty"`
 }
 
@@ -43,7 +44,7 @@ func (s *Service) dirsyncRoutes(mux *http.ServeMux) {
 	post(mux, "/v1/dirsync/run", func(r *http.Request, req SyncRequest) (any, error) { return s.runDirsync(r.Context(), req) })
 	mux.HandleFunc("POST /v1/dirsync/import", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		out, err := s.importList(r.Context(), io.LimitReader(r.Body, maxList), q.Get("postoffice"), q.Get("by"), q.Get("dry_run") != "")
+		out, err := s.importList(r.Context(), io.LimitReader(r.Body, maxList), q.Get("postoffice"), q.Get("by"), q.Get("reason"), q.Get("dry_run") != "")
 		answer(w, out, err)
 	})
 	mux.HandleFunc("GET /v1/dirsync/export", func(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +82,7 @@ func (s *Service) runDirsync(ctx context.Context, req SyncRequest) (out SyncRun,
 		if req.AcceptDeletes {
 			what += " --accept-deletes"
 		}
-		_, err = s.audited(ctx, Record{By: req.By, Verb: "dirsync run", What: what}, func() (Changed, error) {
+		_, err = s.audited(ctx, Record{By: req.By, Verb: "dirsync run", What: what, Reason: req.Reason}, func() (Changed, error) {
 			if req.Site != "" {
 				return Changed{Changed: 1}, s.Agent.Pull(ctx, req.Site)
 			}
@@ -95,7 +96,7 @@ func (s *Service) runDirsync(ctx context.Context, req SyncRequest) (out SyncRun,
 	return out, err
 }
 
-func (s *Service) importList(ctx context.Context, r io.Reader, postOffice, by string, dry bool) (out ListImported, err error) {
+func (s *Service) importList(ctx context.Context, r io.Reader, postOffice, by, reason string, dry bool) (out ListImported, err error) {
 	po, err := address.ParsePostOffice(postOffice)
 	if err != nil {
 		return out, bad(err)
@@ -112,7 +113,7 @@ func (s *Service) importList(ctx context.Context, r io.Reader, postOffice, by st
 	if dry {
 		_, err = do()
 	} else {
-		_, err = s.audited(ctx, Record{By: by, Verb: "dirsync import", What: po.String()}, do)
+		_, err = s.audited(ctx, Record{By: by, Verb: "dirsync import", What: po.String(), Reason: reason}, do)
 	}
 	if err != nil {
 		return out, bad(err)

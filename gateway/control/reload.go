@@ -11,6 +11,7 @@ import (
 type ReloadRequest struct {
 	DryRun bool   `json:"dry_run,omitempty"` // only compare
 	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // Reloaded is what came of it. Either every change is in force or none is: not applied means that there was nothing to
@@ -48,7 +49,7 @@ func (s *Service) reloadRoutes(mux *http.ServeMux) {
 		if req.DryRun {
 			_, err = reload()
 		} else {
-			_, err = s.audited(r.Context(), Record{By: req.By, Verb: "config reload"}, reload)
+			_, err = s.audited(r.Context(), Record{By: req.By, Verb: "config reload", Reason: req.Reason}, reload)
 		}
 		var wrong *config.Errors
 		if errors.As(err, &wrong) {
