@@ -38,6 +38,7 @@ type Config struct {
 	LoopbackAuth   bool                `toml:"auth_on_loopback" doc:"offer AUTH without TLS to clients on this machine"`
 	ClientCA       string              `toml:"client_ca" doc:"PEM file with the CAs whose client certificates prove a name to relay rules"`
 	AnyoneTo       []string            `toml:"anyone_to" doc:"addresses beyond our own domains to which anyone may send in encapsulated form, as TYPE:pattern"`
+	DKIMVerify     bool                `toml:"dkim_verify" doc:"say in Authentication-Results whether the DKIM signatures of what comes in hold; nothing is refused for it"`
 	Relay          []Relay             `toml:"relay" doc:"who may send to everything else; nobody without a rule"`
 
 	Smarthosts        []string            `toml:"smarthost" doc:"hosts that take all our mail, host or host:port, in order; empty: mail exchangers from DNS"`
@@ -46,6 +47,9 @@ type Config struct {
 	CA                string              `toml:"ca" doc:"PEM file with the CAs for tls = verify; default the system's"`
 	User              string              `toml:"user" doc:"name for AUTH at the smarthost; empty: none"`
 	Password          connectors.Secret   `toml:"password" doc:"password for it; @file reads it from a file"`
+	DKIMKey           string              `toml:"dkim_key" doc:"PEM file with the private key (RSA of 2048 bits or more, or Ed25519) that signs mail from our domains; empty: none is signed"`
+	DKIMSelector      string              `toml:"dkim_selector" doc:"name under which the key stands in DNS: <selector>._domainkey.<domain>"`
+	DKIMDomains       []string            `toml:"dkim_domains" doc:"domains in From that are signed for; default the site's"`
 	Partner           bool                `toml:"partner" doc:"the peer is a joined site's gateway: the trace goes along, and repeated hand-overs are recognised there"`
 	EncapsulateDomain string              `toml:"encapsulate_domain" doc:"domain of the peer under which MS and X400 recipients are encapsulated (IMCEA); default the only partner domain"`
 	DNS               string              `toml:"dns" doc:"name server to ask, host:port; default the system's"`
@@ -194,6 +198,17 @@ func (c *Config) checkOutbound(bad *problems) {
 	}
 	if (c.User == "") != (c.Password == "") {
 		bad.add("password", "user and password go together")
+	}
+	if (c.DKIMKey == "") != (c.DKIMSelector == "") {
+		bad.add("dkim_selector", "dkim_key and dkim_selector go together")
+	}
+	if c.DKIMSelector != "" && !isDomain(c.DKIMSelector) {
+		bad.add("dkim_selector", "%q is not a name in DNS", c.DKIMSelector)
+	}
+	for i, d := range c.DKIMDomains {
+		if !isDomain(d) {
+			bad.add(fmt.Sprintf("dkim_domains[%d]", i), "%q is not a domain", d)
+		}
 	}
 	if d := c.EncapsulateDomain; d != "" && !isDomain(d) {
 		bad.add("encapsulate_domain", "%q is not a domain", d)

@@ -47,6 +47,9 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		{"a user without password", func(c *Config) { c.Smarthosts, c.User = []string{"a.example"}, "a" }, "password"},
 		{"encapsulate_domain", func(c *Config) { c.EncapsulateDomain = "-x" }, "encapsulate_domain"},
 		{"dns", func(c *Config) { c.DNS = "ns.example:53" }, "dns"},
+		{"a key without selector", func(c *Config) { c.DKIMKey = "k.pem" }, "dkim_selector"},
+		{"a selector that is no name", func(c *Config) { c.DKIMKey, c.DKIMSelector = "k.pem", "a b" }, "dkim_selector"},
+		{"dkim_domains", func(c *Config) { c.DKIMDomains = []string{"a.example", "-"} }, "dkim_domains[1]"},
 		{"reply_timeout", func(c *Config) { c.ReplyTimeout = 0 }, "reply_timeout"},
 		{"reuse_messages", func(c *Config) { c.ReuseMessages = 0 }, "reuse_messages"},
 	} {

@@ -30,6 +30,7 @@ type Connector struct {
 	resolver  *net.Resolver
 	self      selfNames
 	pool      *pool
+	dkim      *dkimSigner // nil: nothing is signed
 }
 
 func newConnector(env connectors.Env, c *Config, certs *certificate) (*Connector, error) {
@@ -48,6 +49,9 @@ func newConnector(env connectors.Env, c *Config, certs *certificate) (*Connector
 	}
 	var err error
 	if k.password, err = env.Secret(c.Password); err != nil {
+		return nil, err
+	}
+	if k.dkim, err = newDKIMSigner(env, c); err != nil {
 		return nil, err
 	}
 	k.tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetClientCertificate: certs.forClient, InsecureSkipVerify: c.TLS != "verify"}

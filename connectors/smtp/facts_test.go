@@ -136,7 +136,7 @@ func TestMessageHeaderBombs(t *testing.T) {
 		if d := time.Since(start); d > 5*time.Second {
 			t.Errorf("%s took %v", name, d)
 		}
-		header, rest := h.split(buf)
+		header, rest := h.split(buf, nil)
 		left, err := io.ReadAll(r)
 		if err != nil || string(header)+string(rest)+string(left) != in {
 			t.Errorf("%s: octets are lost", name)
@@ -163,7 +163,7 @@ func FuzzHead(f *testing.F) {
 		if strings.ContainsAny(sub.Envelope.Subject+sub.Envelope.MessageID+sub.Envelope.Name, "\r\n\x00\x1b") {
 			t.Fatalf("envelope holds control characters: %+v", sub.Envelope)
 		}
-		header, rest := h.split(buf)
+		header, rest := h.split(buf, nil)
 		for name := range fields(header) {
 			if droppedField(name) {
 				t.Fatalf("%s stays in %q", name, header)

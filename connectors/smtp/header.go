@@ -65,9 +65,9 @@ func scanHead(buf []byte, from int, last bool) (h head, found bool) {
 	return h, last
 }
 
-// split is the header as the gateway keeps it, and what follows it. A header that ended without an empty line gets one.
-func (h head) split(buf []byte) (header, rest []byte) {
-	header, rest = withoutDropped(buf[:h.end]), buf[h.end:]
+// split is the header as the gateway keeps it, without the fields that also names, and what follows it. A header that ended without an empty line gets one.
+func (h head) split(buf []byte, also func(name string, field []byte) bool) (header, rest []byte) {
+	header, rest = withoutDropped(buf[:h.end], also), buf[h.end:]
 	if h.foreign {
 		header = append(header[:len(header):len(header)], "\r\n"...)
 	}
@@ -147,18 +147,19 @@ func droppedField(name string) bool {
 	return strings.EqualFold(name, "Return-Path") || len(name) >= len(ownPrefix) && strings.EqualFold(name[:len(ownPrefix)], ownPrefix)
 }
 
-// withoutDropped is header without the dropped fields: header itself when it has none.
-func withoutDropped(header []byte) []byte {
+// withoutDropped is header without the dropped fields and those that also names: header itself when it has none.
+func withoutDropped(header []byte, also func(name string, field []byte) bool) []byte {
+	drop := func(name string, field []byte) bool { return droppedField(name) || also != nil && also(name, field) }
 	found := false
-	for name := range fields(header) {
-		found = found || droppedField(name)
+	for name, field := range fields(header) {
+		found = found || drop(name, field)
 	}
 	if !found {
 		return header
 	}
 	out := make([]byte, 0, len(header))
 	for name, field := range fields(header) {
-		if !droppedField(name) {
+		if !drop(name, field) {
 			out = append(out, field...)
 		}
 	}

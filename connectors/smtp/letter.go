@@ -162,25 +162,28 @@ func (l *letter) header() []byte {
 // send writes heading and letter, dot-stuffed, and the final dot. It does not wait for the reply.
 func (l *letter) send(v *conversation, p plan, heading []byte) (changes []string, err error) {
 	w := &dotWriter{v: v, lineStart: true}
-	if _, err := w.Write(heading); err != nil {
-		return nil, err
-	}
-	if p.convert {
-		changes, err = downgrade.Convert(w, l.open, p.how)
-	} else {
-		err = l.copy(w)
-	}
-	if err != nil {
+	if changes, err = l.write(w, p, heading); err != nil {
 		return nil, err
 	}
 	w.end()
 	return changes, nil
 }
 
+// write writes heading and letter as they go to a peer, however often.
+func (l *letter) write(w io.Writer, p plan, heading []byte) (changes []string, err error) {
+	if _, err := w.Write(heading); err != nil {
+		return nil, err
+	}
+	if p.convert {
+		return downgrade.Convert(w, l.open, p.how)
+	}
+	return nil, l.copy(w)
+}
+
 // copy sends the letter as it is, but for fields that never leave.
-func (l *letter) copy(w *dotWriter) error {
+func (l *letter) copy(w io.Writer) error {
 	h, _ := scanHead(l.first, 0, l.whole())
-	header, rest := h.split(l.first)
+	header, rest := h.split(l.first, nil)
 	for _, b := range [][]byte{header, rest} {
 		if _, err := w.Write(b); err != nil {
 			return err

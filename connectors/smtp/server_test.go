@@ -53,7 +53,9 @@ func serve(t testing.TB, change func(*Config)) *served {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(testWriter{t}, nil))
 	}
-	opened, err := Open(connectors.Env{Site: testSite, Book: &connectortest.Book{}, Log: log, Base: "testdata"}, []connectors.Config{cfg})
+	dir := t.TempDir()
+	opened, err := Open(connectors.Env{Site: testSite, Book: &connectortest.Book{}, Log: log, Base: "testdata",
+		Dir: func(string) (string, error) { return dir, nil }}, []connectors.Config{cfg})
 	if err != nil {
 		t.Fatal(err)
 	}

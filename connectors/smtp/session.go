@@ -175,11 +175,21 @@ func (s *session) accept(b *body) (connectors.Receipt, error) {
 	}
 	prefix := s.received(now)
 	prefix = f.missing(prefix, s.src.hostname, now)
-	header, rest := head.split(buf)
-	whole := &content{parts: [3][]byte{prefix, header, rest}, body: b}
-	sub.Content = whole
+	var forged func(name string, field []byte) bool
+	whole := &content{body: b}
 	ctx, cancel := context.WithTimeout(s.src.working, time.Until(s.g.end))
 	defer cancel()
+	if v := s.src.dkim; v != nil {
+		results, spooled, err := v.verified(ctx, buf, head, b)
+		if err != nil {
+			return connectors.Receipt{}, s.bodyFailure(b, err)
+		}
+		defer spooled.Close() // read only
+		prefix, whole.body, forged = append([]byte(results), prefix...), spooled, v.forged
+	}
+	header, rest := head.split(buf, forged)
+	whole.parts = [3][]byte{prefix, header, rest}
+	sub.Content = whole
 	receipt, err := s.src.gw.Accept(ctx, sub)
 	if err == nil && !whole.ended {
 		// An acceptor that does not read to the end has not taken the message, whatever it says.
@@ -194,7 +204,7 @@ func (s *session) accept(b *body) (connectors.Receipt, error) {
 // content is a message as the gateway reads it: what we put in front, what was read of it already, the rest.
 type content struct {
 	parts [3][]byte
-	body  *body
+	body  io.Reader
 	ended bool // it was read to its end
 }
 

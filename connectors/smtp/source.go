@@ -31,6 +31,7 @@ type Source struct {
 	listeners []*listener
 	sessions  *sessions
 	rates     *rates
+	dkim      *dkimVerifier // nil: nothing is verified
 
 	// Set by Serve.
 	gw      connectors.Acceptor
@@ -52,6 +53,9 @@ func newSource(env connectors.Env, c *Config, certs *certificate) (*Source, erro
 		if s.users, err = openUsers(env.Path(c.Users)); err != nil {
 			return nil, err
 		}
+	}
+	if s.dkim, err = newDKIMVerifier(env, c, s.hostname); err != nil {
+		return nil, err
 	}
 	if s.clientCA, err = openClientCA(env.Path(c.ClientCA)); err != nil {
 		return nil, err

@@ -134,7 +134,12 @@ func (tx *transaction) recipient(i int, rep reply) *mail.Failure {
 // the message itself may be what the peer stumbles over.
 func (tx *transaction) content() *mail.Failure {
 	v := tx.v
-	changes, err := tx.d.letter.send(v, tx.plan, tx.heading())
+	heading := tx.heading()
+	signature, err := tx.signature(heading)
+	if err != nil {
+		return tx.torn(err)
+	}
+	changes, err := tx.d.letter.send(v, tx.plan, append(signature, heading...))
 	if err != nil {
 		return tx.torn(err)
 	}
