@@ -96,7 +96,7 @@ func (o ORAddress) Slash() string {
 }
 
 // MIXER is RFC 2156's std-or-address, most specific attribute first: "/G=Mira/S=Kumar/O=SITEB/PRMD=Northwind/ADMD= /C=US/",
-// with domain-defined attributes as /DD.TYPE=value. It is what stands left of the @ when an O/R address appears in
+// with domain-defined attributes as /DD.TYPE=value, and what is not ASCII in digits where T.61 has it. It is what stands left of the @ when an O/R address appears in
 // RFC 5322, and in the x400 address type of delivery reports. ParseORAddress reads it back.
 func (o ORAddress) MIXER() string {
 	var b strings.Builder
@@ -112,7 +112,7 @@ func (o ORAddress) MIXER() string {
 			b.WriteByte('/')
 			b.WriteString(f.mixer)
 			b.WriteByte('=')
-			writeSlashed(&b, v, true)
+			writeSlashed(&b, toTeletex(v), true)
 		}
 	}
 	if b.Len() > 0 {

@@ -181,7 +181,7 @@ func (p *orParser) put(key, value string) error {
 		if len(p.ou) == 0 {
 			p.ouDown = p.seen[0] || p.seen[1] || p.seen[2] || p.seen[3]
 		}
-		if p.ou = append(p.ou, squeeze(value)); len(p.ou) > len(p.or.OU) {
+		if p.ou = append(p.ou, squeeze(fromTeletex(value))); len(p.ou) > len(p.or.OU) {
 			return bad(p.input, "ou", "there are more than four organizational units")
 		}
 		return nil
@@ -211,7 +211,7 @@ func (p *orParser) standard(i int, key, value string) error {
 		return bad(p.input, f.key, "stands twice")
 	}
 	p.seen[i] = true
-	v := squeeze(value)
+	v := squeeze(fromTeletex(value))
 	if v == "" && f.key == "a" {
 		v = " "
 	}

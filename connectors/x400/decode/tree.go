@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"backbone/connectors/x400/ber"
-	"backbone/connectors/x400/t61"
+	"backbone/gateway/address/t61"
 )
 
 // asn describes a type as far as its printing needs: the names of its members by tag, in a SET, or by order. A type

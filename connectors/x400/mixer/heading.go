@@ -11,7 +11,7 @@ import (
 	"backbone/connectors/x400/ber"
 	"backbone/connectors/x400/p1"
 	"backbone/connectors/x400/p22"
-	"backbone/connectors/x400/t61"
+	"backbone/gateway/address/t61"
 	"backbone/gateway/address"
 	"backbone/gateway/mail"
 

@@ -12,7 +12,7 @@ import (
 	"unicode/utf16"
 
 	"backbone/connectors/x400/ber"
-	"backbone/connectors/x400/t61"
+	"backbone/gateway/address/t61"
 	"backbone/gateway/address"
 )
 

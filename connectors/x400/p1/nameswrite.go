@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"backbone/connectors/x400/ber"
-	"backbone/connectors/x400/t61"
+	"backbone/gateway/address/t61"
 	"backbone/gateway/address"
 )
 

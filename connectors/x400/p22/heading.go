@@ -12,7 +12,7 @@ import (
 
 	"backbone/connectors/x400/ber"
 	"backbone/connectors/x400/p1"
-	"backbone/connectors/x400/t61"
+	"backbone/gateway/address/t61"
 )
 
 // Limits are those of a content.
