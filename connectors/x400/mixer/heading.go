@@ -11,8 +11,8 @@ import (
 	"backbone/connectors/x400/ber"
 	"backbone/connectors/x400/p1"
 	"backbone/connectors/x400/p22"
-	"backbone/gateway/address/t61"
 	"backbone/gateway/address"
+	"backbone/gateway/address/t61"
 	"backbone/gateway/mail"
 
 	"github.com/emersion/go-message/textproto"

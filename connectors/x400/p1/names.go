@@ -12,8 +12,8 @@ import (
 	"unicode/utf16"
 
 	"backbone/connectors/x400/ber"
-	"backbone/gateway/address/t61"
 	"backbone/gateway/address"
+	"backbone/gateway/address/t61"
 )
 
 // GDI names a management domain: a country, an ADMD, and a PRMD if it is a private one (X.411 8.2.1.1.1.1).

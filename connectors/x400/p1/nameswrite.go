@@ -4,8 +4,8 @@ import (
 	"strings"
 
 	"backbone/connectors/x400/ber"
-	"backbone/gateway/address/t61"
 	"backbone/gateway/address"
+	"backbone/gateway/address/t61"
 )
 
 // Options choose among encodings that peers disagree on.
