@@ -43,13 +43,9 @@ func passing(err error) (again, unknown bool) {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return true, false
 	}
-	if pgconn.SafeToRetry(err) {
-		return true, false
-	}
-	if errors.Is(err, context.DeadlineExceeded) || isNetwork(err) {
-		return true, true
-	}
-	return false, false
+	// SafeToRetry says so also of a connection that was found closed while the answer to a commit was waited for: in doubt, ask.
+	again = pgconn.SafeToRetry(err) || errors.Is(err, context.DeadlineExceeded) || isNetwork(err)
+	return again, again
 }
 
 // patiently calls f until it succeeds, fails for good, the deadline (zero: Patience from now) has passed, or ctx ends. f must
@@ -103,7 +99,7 @@ func (s *Store) once(ctx context.Context, deadline time.Time, limit time.Duratio
 	return s.patiently(ctx, deadline, func(ctx context.Context) error {
 		if doubt {
 			is := false
-			err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
+			err := s.tx(ctx, func(tx pgx.Tx) (err error) {
 				if _, err = tx.Exec(ctx, "update node set alive = alive where name = $1", s.o.Node); err != nil {
 					return err
 				}
@@ -129,6 +125,23 @@ func (s *Store) once(ctx context.Context, deadline time.Time, limit time.Duratio
 		}
 		return err
 	})
+}
+
+// tx makes one transaction of f. Its error is that of f or of the commit, never that of a rollback afterwards.
+func (s *Store) tx(ctx context.Context, f func(pgx.Tx) error) error {
+	tx, err := s.pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	if err = f(tx); err == nil {
+		err = tx.Commit(ctx)
+	}
+	if err != nil {
+		if rerr := tx.Rollback(ctx); rerr != nil && !errors.Is(rerr, pgx.ErrTxClosed) {
+			s.slog.Debug("rollback", "err", rerr) // the connection is closed: the server does it
+		}
+	}
+	return err
 }
 
 // isNetwork tells an error of the connection.

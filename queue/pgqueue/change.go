@@ -114,7 +114,7 @@ func (s *Store) changeSlice(ctx context.Context, f *queue.Filter, ids []queue.ID
 	slices.Sort(ids)
 	err = s.patiently(ctx, time.Time{}, func(ctx context.Context) error {
 		n = 0
-		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		return s.tx(ctx, func(tx pgx.Tx) error {
 			rs, now, err := s.lock(ctx, tx, ids, op.Verb == queue.Purge)
 			if err != nil {
 				return err

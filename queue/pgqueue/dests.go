@@ -90,7 +90,7 @@ func (s *Store) Due(at time.Time, limit int) ([]queue.Dest, time.Time) {
 	// Times are the server's; the caller's clock may be another.
 	ahead := time.Duration(0)
 	if now != 0 && !s.o.virtual {
-		ahead = timeOf(now).Sub(time.Now())
+		ahead = time.Until(timeOf(now))
 	}
 	ds, next := agenda(hs, sus, at.Add(ahead))
 	if !next.IsZero() {

@@ -139,6 +139,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	cfg.MaxConns = int32(o.Connections)
 	cfg.MaxConnIdleTime = 10 * time.Minute
+	if o.virtual { // weeks pass in no time: not the time to look after idle connections
+		cfg.MaxConnIdleTime, cfg.MaxConnLifetime, cfg.HealthCheckPeriod = 1<<62, 1<<61, 1<<61
+	}
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	set := func(k, v string) {
 		if _, ok := cfg.ConnConfig.RuntimeParams[k]; !ok {

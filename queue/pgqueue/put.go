@@ -201,7 +201,7 @@ func (s *Store) putAny(ctx context.Context, ms []*message) (ids []queue.ID, dupl
 		}
 	}
 	err = s.once(ctx, time.Time{}, limitFor(ms), func(ctx context.Context) error {
-		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		err := s.tx(ctx, func(tx pgx.Tx) error {
 			for i, m := range ms {
 				is, first, err := s.claim(ctx, tx, m)
 				if err != nil {

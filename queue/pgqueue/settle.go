@@ -58,7 +58,7 @@ func (s *Store) Settle(ctx context.Context, l queue.Lease, st queue.Settlement) 
 	settle := func(ctx context.Context) error { return s.finish(ctx, &l, body) }
 	if len(ms) > 0 || len(st.Keep) > 0 || st.Trash {
 		settle = func(ctx context.Context) error {
-			return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.settle(ctx, tx, &l, &st, ms, body, queue.ID(more)) })
+			return s.tx(ctx, func(tx pgx.Tx) error { return s.settle(ctx, tx, &l, &st, ms, body, queue.ID(more)) })
 		}
 	}
 	// An outcome is worth waiting for as long as nobody else can have the item.

@@ -196,7 +196,13 @@ func (s *Server) start() error {
 		return err
 	}
 	done := s.done
-	go func() { s.cmd.Wait(); close(done) }()
+	cmd := s.cmd
+	go func() {
+		defer close(done)
+		if err := cmd.Wait(); err != nil && cmd.ProcessState == nil {
+			fmt.Fprintln(os.Stderr, "pgtest: wait:", err)
+		}
+	}()
 	limit := time.After(time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
