@@ -1,0 +1,150 @@
+package pgqueue
+
+import (
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"backbone/queue"
+)
+
+// wire is a connection to the server that can be cut: after the octets that match have gone one way.
+type wire struct {
+	mu    sync.Mutex
+	after string // cut once this has been sent to the server and been answered
+	cuts  int
+}
+
+// through starts a proxy and answers its DSN.
+func (w *wire) through(t *testing.T, dsn string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { l.Close(); wg.Wait() })
+	server := u.Host
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s, err := net.Dial("tcp", server)
+			if err != nil {
+				c.Close()
+				continue
+			}
+			cut := false
+			var mu sync.Mutex
+			wg.Go(func() {
+				defer s.Close()
+				buf := make([]byte, 64<<10)
+				for {
+					n, err := c.Read(buf)
+					if w.cut(string(buf[:n])) {
+						mu.Lock()
+						cut = true
+						mu.Unlock()
+					}
+					if n > 0 {
+						if _, err := s.Write(buf[:n]); err != nil {
+							return
+						}
+					}
+					if err != nil {
+						return
+					}
+				}
+			})
+			wg.Go(func() {
+				defer c.Close()
+				buf := make([]byte, 64<<10)
+				for {
+					n, err := s.Read(buf)
+					mu.Lock()
+					gone := cut
+					mu.Unlock()
+					if gone || err != nil { // the server has answered: nobody hears it
+						return
+					}
+					if _, err := c.Write(buf[:n]); err != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	u.Host = l.Addr().String()
+	return u.String()
+}
+
+func (w *wire) cut(sent string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.after == "" || !strings.Contains(sent, w.after) {
+		return false
+	}
+	w.after = ""
+	w.cuts++
+	return true
+}
+
+func (w *wire) arm(after string) { w.mu.Lock(); w.after = after; w.mu.Unlock() }
+
+// TestAnAnswerThatIsLostIsAskedFor cuts the connection between a commit and its answer.
+func TestAnAnswerThatIsLostIsAskedFor(t *testing.T) {
+	dsn := schema(t)
+	w := &wire{}
+	s := member(t, w.through(t, dsn), "cut")
+	watch := member(t, dsn, "watch")
+	put(t, s, "", "elsewhere.example") // its statements are prepared
+	count := func(want int) {
+		t.Helper()
+		if items, _, err := watch.List(t.Context(), queue.Filter{Host: far.Host}, "", 100); err != nil || len(items) != want {
+			t.Errorf("%d items, %v, want %d", len(items), err, want)
+		}
+	}
+	// What only this transaction sends: the text of its message.
+	w.arm("bob@" + far.Host)
+	put(t, s, "", far.Host)
+	count(1)
+	w.arm("key/2")
+	w.arm(string(hashOf("key/2")))
+	put(t, s, "key/2", far.Host)
+	count(2)
+
+	ls := leaseFar(t, s, 2)
+	if len(ls) != 2 {
+		t.Fatalf("leased %d", len(ls))
+	}
+	for i, l := range ls {
+		st := queue.Settlement{}
+		w.arm("done")
+		if i == 1 {
+			w.arm("commit")
+			k := l.Item
+			k.State, k.Attempts = queue.Ready, 7
+			st.Keep = []queue.Item{k}
+		}
+		if err := s.Settle(t.Context(), l, st); err != nil {
+			t.Errorf("settle %d: %v", i, err)
+		}
+	}
+	count(1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cuts != 4 {
+		t.Errorf("the connection was cut %d times, want 4", w.cuts)
+	}
+	if bad, err := watch.Check(t.Context()); err != nil || bad != nil {
+		t.Errorf("check: %v, %v", bad, err)
+	}
+}
