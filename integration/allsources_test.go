@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"backbone/gateway/address"
+	"backbone/integration/loopback"
 	"backbone/shadowpo"
 )
 
@@ -17,7 +18,7 @@ func everyWay(t *testing.T) func(self, peer *site, selfName, peerName, peerPO st
 	return func(self, peer *site, selfName, peerName, peerPO string) string {
 		for _, s := range []*site{self, peer} {
 			if other[s] == "" {
-				other[s] = freePort(t)
+				other[s] = loopback.Port(t)
 			}
 		}
 		x400 := strings.TrimPrefix(overX400(self, peer, selfName, peerName, "NET/PO3"), smtpIn(self))

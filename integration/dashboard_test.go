@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"backbone/gateway/address"
+	"backbone/integration/loopback"
 	"backbone/shadowpo"
 
 	"github.com/chromedp/chromedp"
@@ -76,7 +77,7 @@ func startMoody(t *testing.T) *moody {
 // operated is a site for an operator's jobs: a post office, a mail host that is moody, an X.400 peer that does not answer.
 func operated(t *testing.T, m *moody, control string) (s *site, url string) {
 	t.Helper()
-	s = &site{t: t, dir: filepath.Join(t.TempDir(), "SITEA"), smtp: freePort(t), link: freePort(t)}
+	s = &site{t: t, dir: filepath.Join(t.TempDir(), "SITEA"), smtp: loopback.Port(t), link: loopback.Port(t)}
 	s.config = filepath.Join(s.dir, "backbone.toml")
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
 		t.Fatal(err)
@@ -85,7 +86,7 @@ func operated(t *testing.T, m *moody, control string) (s *site, url string) {
 	if s.log, err = os.Create(filepath.Join(s.dir, "daemon.log")); err != nil {
 		t.Fatal(err)
 	}
-	listen := freePort(t)
+	listen := loopback.Port(t)
 	text := fmt.Sprintf(`
 [site]
 name = "SITEA"
@@ -124,7 +125,7 @@ type = "x400"
 peer = %q
 remote_mta = "SITEB"
 space = [ { address = "MS:NET/PO2", cost = 1 }, { address = "MS:NET/PO4", cost = 1 }, { address = "X400:c=US;a= ;p=Northwind;o=SITEB" } ]
-`, listen, control, s.smtp, m.addr, freePort(t))
+`, listen, control, s.smtp, m.addr, loopback.Port(t))
 	if err := os.WriteFile(s.config, []byte(text), 0o640); err != nil {
 		t.Fatal(err)
 	}

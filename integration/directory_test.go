@@ -16,6 +16,7 @@ import (
 	sitelink "backbone/connectors/site"
 	"backbone/gateway/address"
 	"backbone/gateway/directory/dirsync/dirsynctest"
+	"backbone/integration/loopback"
 	"backbone/shadowpo"
 )
 
@@ -33,7 +34,7 @@ func fourOffices(t *testing.T, how string) (a, b *site) {
 	dir := t.TempDir()
 	sites := map[string]*site{}
 	for _, name := range []string{"SITEA", "SITEB"} {
-		s := &site{t: t, dir: filepath.Join(dir, name), link: freePort(t)}
+		s := &site{t: t, dir: filepath.Join(dir, name), link: loopback.Port(t)}
 		s.config = filepath.Join(s.dir, "backbone.toml")
 		if err := os.MkdirAll(filepath.Join(s.dir, "id"), 0o750); err != nil {
 			t.Fatal(err)

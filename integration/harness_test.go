@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"backbone/gateway/address"
+	"backbone/integration/loopback"
 	"backbone/shadowpo"
 )
 
@@ -38,17 +38,6 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(code)
-}
-
-// freePort is a loopback port that nobody uses at present.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // site is one `serve` process.
@@ -188,7 +177,7 @@ func pair(t *testing.T, link func(self, peer *site, selfName, peerName, peerPO s
 	t.Helper()
 	dir := t.TempDir()
 	mk := func(name string) *site {
-		s := &site{t: t, dir: filepath.Join(dir, name), smtp: freePort(t), link: freePort(t)}
+		s := &site{t: t, dir: filepath.Join(dir, name), smtp: loopback.Port(t), link: loopback.Port(t)}
 		s.config = filepath.Join(s.dir, "backbone.toml")
 		if err := os.MkdirAll(s.dir, 0o750); err != nil {
 			t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"backbone/integration/loopback"
 )
 
 // hasty cuts the retry schedule down to seconds.
@@ -58,7 +60,7 @@ func TestQueuedMailGoesTheDearerWay(t *testing.T) {
 	a, b := pair(t, func(self, peer *site, selfName, peerName, peerPO string) string {
 		for _, s := range []*site{self, peer} {
 			if other[s] == "" {
-				other[s] = freePort(t)
+				other[s] = loopback.Port(t)
 			}
 		}
 		text := link(self, peer, selfName, peerName, peerPO)
@@ -77,7 +79,7 @@ func TestQueuedMailGoesTheDearerWay(t *testing.T) {
 		return strings.Count(waiting, "\n") == 20
 	})
 	first := regexp.MustCompile(`"id":"([^"]+)"`).FindStringSubmatch(waiting)[1]
-	b.rewrite(func(s string) string { return strings.Replace(s, b.link, freePort(t), 1) })
+	b.rewrite(func(s string) string { return strings.Replace(s, b.link, loopback.Port(t), 1) })
 	b.start()
 	until(t, time.Minute, "they arrive", func() bool { return len(delivered(t, b.po("NET/PO2"))) == 20 })
 	story := a.backbone("trace", first, "--local")

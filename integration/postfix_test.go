@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"backbone/integration/loopback"
 )
 
 // postfix is an instance of Debian's Postfix of the test's own: nothing of it is outside the test's folder. It takes mail
@@ -153,7 +155,7 @@ func field(t *testing.T, file, name string) string {
 // TestPostfixAndPostOfficesAnswerEachOther: Site A has the way to the Internet; PO2 behind Site B uses it too, without a
 // connector of its own and without directory replication.
 func TestPostfixAndPostOfficesAnswerEachOther(t *testing.T) {
-	link, outside := overSite(t), freePort(t)
+	link, outside := overSite(t), loopback.Port(t)
 	a, b := pair(t, func(self, peer *site, selfName, peerName, peerPO string) string {
 		text := link(self, peer, selfName, peerName, peerPO)
 		if selfName == "SITEA" {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"backbone/gateway/address"
+	"backbone/integration/loopback"
 	"backbone/shadowpo"
 )
 
@@ -124,7 +125,7 @@ func (v *volume) cut(how int) {
 // alone writes a site with two post offices and an SMTP listener, all its files in dir.
 func alone(t *testing.T, dir string) *site {
 	t.Helper()
-	s := &site{t: t, dir: dir, smtp: freePort(t), config: filepath.Join(dir, "backbone.toml")}
+	s := &site{t: t, dir: dir, smtp: loopback.Port(t), config: filepath.Join(dir, "backbone.toml")}
 	text := fmt.Sprintf(`
 [site]
 name = "SITEA"

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"backbone/integration/loopback"
 )
 
 // steady keeps mail moving both ways through a pair of sites, with no more under way than a bound, and has a ledger of it.
@@ -178,7 +180,7 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	a, b := pair(t, everyWay(t))
-	control := map[*site]string{a: freePort(t), b: freePort(t)}
+	control := map[*site]string{a: loopback.Port(t), b: loopback.Port(t)}
 	for s, addr := range control {
 		s.stop()
 		s.rewrite(func(text string) string {

@@ -1,49 +1,34 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"backbone/gateway/control"
+	"backbone/gateway/directory"
 	"backbone/queue"
 
 	"github.com/spf13/cobra"
 )
 
-// A backup is a tar file: for each entry its content as ID.eml and then, as ID.json, the entry as `queue list --json` has it;
-// last of all the file "complete" with the number of entries. Nothing but tar is needed to look into it.
-const backupEnd = "complete"
-
-// savedEnd is the last file's content.
-type savedEnd struct {
-	Entries int       `json:"entries"`
-	At      time.Time `json:"at"`
-}
-
 func (a *app) backupCommand() *cobra.Command {
-	c := &cobra.Command{Use: "backup", Short: "Save waiting mail to a file, verify such a file, bring messages back",
-		Long: "Save waiting mail to a file while the daemon runs, verify such a file, bring one message or all back.\n\n" +
-			"Beside the queue, keep copies of the configuration and of `backbone directory export`."}
+	c := &cobra.Command{Use: "backup", Short: "Save waiting mail and the directory to a file, verify such a file, bring them back",
+		Long: "Save waiting mail, and the directory with what replication and synchronization know of their partners, to a file while\n" +
+			"the daemon runs; verify such a file; bring one message or all back, or the directory.\n\n" +
+			"Not in it: the configuration with what it refers to (keys, passwords), the tracking log, the audit log. Copy those files."}
 	c.AddCommand(a.backupCreate(), a.backupVerify(), a.backupRestore())
 	return c
 }
 
 func (a *app) backupCreate() *cobra.Command {
 	return &cobra.Command{
-		Use: "create FILE", Short: "Save all waiting and held mail to FILE, which must not exist", Args: cobra.ExactArgs(1),
+		Use: "create FILE", Short: "Save all waiting and held mail and the directory to FILE, which must not exist", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			tmp := args[0] + ".part"
 			if _, err := os.Stat(args[0]); err == nil {
@@ -53,9 +38,15 @@ func (a *app) backupCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var n int
+			var end savedEnd
 			err = a.with(func(c *control.Client) error {
-				n, err = saveQueue(cmd.Context(), c, f)
+				var st control.Status
+				if err := c.Get(cmd.Context(), "/v1/status", nil, &st); err != nil {
+					return err
+				}
+				bar := a.progress("saving", st.Queue.Bytes)
+				defer bar.end()
+				end, err = writeBackup(cmd.Context(), c, f, bar)
 				return err
 			})
 			if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
@@ -67,7 +58,7 @@ func (a *app) backupCreate() *cobra.Command {
 			if err := syncFolder(filepath.Dir(args[0])); err != nil {
 				return err
 			}
-			return a.backupDone("saved", n)
+			return a.backupDone("saved", end)
 		},
 	}
 }
@@ -80,151 +71,37 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func (a *app) backupDone(verb string, n int) error {
+func (a *app) backupDone(verb string, end savedEnd) error {
 	if a.json {
-		return a.printJSON(map[string]int{verb: n})
+		return a.printJSON(map[string]any{verb: end.Entries, "directory": end.Directory != "", "at": end.At})
 	}
-	_, err := fmt.Fprintf(a.out, "%s: %d entries\n", verb, n)
-	return err
-}
-
-// saveQueue writes a backup. An entry that ends while it is read has been dealt with and is left out.
-func saveQueue(ctx context.Context, c *control.Client, w io.Writer) (n int, err error) {
-	t := tar.NewWriter(w)
-	add := func(name string, b []byte) error {
-		if err := t.WriteHeader(&tar.Header{Name: name, Size: int64(len(b)), Mode: 0o600, ModTime: time.Now(), Typeflag: tar.TypeReg}); err != nil {
-			return err
-		}
-		_, err := t.Write(b)
-		return err
+	directory := "and the directory"
+	if end.Directory == "" {
+		directory = "no directory"
 	}
-	err = c.Queue(ctx, queue.Filter{}, 0, func(it queue.Item) error {
-		id := it.ID.String()
-		body, err := os.CreateTemp("", "backbone-backup")
-		if err != nil {
-			return err
-		}
-		defer os.Remove(body.Name()) //nolint:errcheck // a left-over temporary file is the system's to clean
-		defer body.Close()
-		err = c.Text(ctx, control.Path("v1", "queue", id, "raw"), nil, body)
-		if control.IsNotFound(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		size, err := body.Seek(0, io.SeekEnd)
-		if err == nil {
-			_, err = body.Seek(0, io.SeekStart)
-		}
-		if err != nil {
-			return err
-		}
-		if size != it.Body.Size {
-			return fmt.Errorf("entry %s: %d octets of its content came, it has %d", id, size, it.Body.Size)
-		}
-		if err := t.WriteHeader(&tar.Header{Name: id + ".eml", Size: size, Mode: 0o600, ModTime: it.Envelope.Arrived, Typeflag: tar.TypeReg}); err != nil {
-			return err
-		}
-		if _, err := io.Copy(t, body); err != nil {
-			return err
-		}
-		line, err := json.Marshal(it)
-		if err != nil {
-			return err
-		}
-		n++
-		return add(id+".json", line)
-	})
-	if err != nil {
-		return n, err
-	}
-	end, err := json.Marshal(savedEnd{n, time.Now()})
-	if err != nil {
-		return n, err
-	}
-	return n, errors.Join(add(backupEnd, end), t.Close())
-}
-
-// readBackup hands over each entry with its content, whose digest has been compared, and demands the end.
-func readBackup(name string, each func(queue.Item, *os.File) error) (n int, err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	body, err := os.CreateTemp("", "backbone-backup")
-	if err != nil {
-		return 0, err
-	}
-	defer os.Remove(body.Name()) //nolint:errcheck // as above
-	defer body.Close()
-	t, held, sum := tar.NewReader(f), "", ""
-	for {
-		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			return n, fmt.Errorf("%s is cut short: its end is missing", name)
-		}
-		if err != nil {
-			return n, fmt.Errorf("%s: %w", name, err)
-		}
-		id, kind, _ := strings.Cut(path.Base(h.Name), ".")
-		switch {
-		case h.Name == backupEnd:
-			var end savedEnd
-			if err := json.NewDecoder(t).Decode(&end); err != nil || end.Entries != n {
-				return n, fmt.Errorf("%s has %d entries, its end says %d (%v)", name, n, end.Entries, err)
-			}
-			return n, nil
-		case kind == "eml":
-			digest := sha256.New()
-			if err := errors.Join(body.Truncate(0), rewind(body)); err != nil {
-				return n, err
-			}
-			if _, err := io.Copy(io.MultiWriter(body, digest), t); err != nil {
-				return n, fmt.Errorf("%s: %s: %w", name, h.Name, err)
-			}
-			held, sum = id, hex.EncodeToString(digest.Sum(nil))
-		case kind == "json":
-			var it queue.Item
-			if err := json.NewDecoder(t).Decode(&it); err != nil {
-				return n, fmt.Errorf("%s: %s: %w", name, h.Name, err)
-			}
-			if held != id || sum != it.Body.SHA256 {
-				return n, fmt.Errorf("%s: the content of entry %s is missing or damaged", name, id)
-			}
-			if err := errors.Join(rewind(body), each(it, body)); err != nil {
-				return n, err
-			}
-			n++
-		default:
-			return n, fmt.Errorf("%s: %s does not belong into a backup", name, h.Name)
-		}
-	}
-}
-
-func rewind(f *os.File) error {
-	_, err := f.Seek(0, io.SeekStart)
+	_, err := fmt.Fprintf(a.out, "%s: %d entries, %s\n", verb, end.Entries, directory)
 	return err
 }
 
 func (a *app) backupVerify() *cobra.Command {
 	return &cobra.Command{Use: "verify FILE", Short: "Read a backup to its end and compare every digest", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
-		n, err := readBackup(args[0], func(queue.Item, *os.File) error { return nil })
+		end, err := a.readBackup(args[0], "verifying", nil, nil)
 		if err != nil {
 			return err
 		}
-		return a.backupDone("sound", n)
+		return a.backupDone("sound", end)
 	}}
 }
 
 func (a *app) backupRestore() *cobra.Command {
-	var dryRun bool
+	var dryRun, dir bool
 	var reason string
 	c := &cobra.Command{
 		Use: "restore FILE [ID...]", Short: "Bring messages back from a backup: those named, or all", Args: cobra.MinimumNArgs(1),
 		Long: "Bring messages back into the queue from a backup: those named, or all. What still waits in the queue is passed over.\n" +
-			"What was delivered since the backup was made is delivered again: name the messages you miss.",
+			"What was delivered since the backup was made is delivered again: name the messages you miss.\n\n" +
+			"With --directory it is the directory that comes back, and no mail; the daemon must not run. The directory that is there is\n" +
+			"kept under another name. Joined sites and post offices notice, and send what this one has forgotten.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			want := map[queue.ID]bool{}
 			for _, arg := range args[1:] {
@@ -234,12 +111,16 @@ func (a *app) backupRestore() *cobra.Command {
 				}
 				want[id] = true
 			}
-			if _, err := readBackup(args[0], func(queue.Item, *os.File) error { return nil }); err != nil {
+			end, err := a.readBackup(args[0], "verifying", nil, nil)
+			if err != nil {
 				return err // nothing is brought back from a damaged one unseen
 			}
+			if dir {
+				return a.restoreDirectory(args, end, dryRun)
+			}
 			restored := 0
-			err := a.with(func(c *control.Client) error {
-				_, err := readBackup(args[0], func(it queue.Item, body *os.File) error {
+			err = a.with(func(c *control.Client) error {
+				_, err := a.readBackup(args[0], "restoring", func(it queue.Item, body *os.File) error {
 					if len(want) > 0 && !want[it.ID] {
 						return nil
 					}
@@ -259,7 +140,7 @@ func (a *app) backupRestore() *cobra.Command {
 						restored++
 					}
 					return nil
-				})
+				}, nil)
 				return err
 			})
 			if err != nil {
@@ -269,6 +150,39 @@ func (a *app) backupRestore() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only count what the file has")
+	c.Flags().BoolVar(&dir, "directory", false, "bring back the directory instead of mail; the daemon must not run")
 	c.Flags().StringVar(&reason, "reason", "", "why; kept on each message's timeline")
 	return c
+}
+
+// restoreDirectory puts a backup's directory in the place of the stopped daemon's.
+func (a *app) restoreDirectory(args []string, end savedEnd, dryRun bool) error {
+	if len(args) > 1 {
+		return errors.New("--directory brings back the whole directory: name no messages")
+	}
+	if end.Directory == "" {
+		return fmt.Errorf("%s has no directory: it was made by an earlier version", args[0])
+	}
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	done := control.Changed{Changed: 1, DryRun: dryRun}
+	if dryRun {
+		return a.changed("restore", done, "directory")
+	}
+	if err := os.MkdirAll(cfg.Site.Data, 0o700); err != nil {
+		return fmt.Errorf("site.data: %w", err)
+	}
+	aside := ""
+	if _, err := a.readBackup(args[0], "restoring", nil, func(r io.Reader) error {
+		aside, err = directory.Replace(filepath.Join(cfg.Site.Data, directoryFile), r)
+		return err
+	}); err != nil {
+		return err
+	}
+	if aside != "" {
+		fmt.Fprintf(a.err, "backbone: the directory that was there is %s\n", aside)
+	}
+	return a.changed("restore", done, "directory")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"backbone/gateway/config"
+	"backbone/integration/loopback"
 )
 
 var update = flag.Bool("update", false, "write docs/reference.md anew")
@@ -59,7 +61,8 @@ space = [ { address = "MS:NET/PO3", cost = 1 } ]
 
 // TestTheManualsCommandsWork runs every command of the manual, in order, page by page: what stands behind "$ " in blocks
 // marked console, and in comments marked setup, against a site of the page's own. A line of output that a page shows must
-// come ("..." stands for anything); "# exit N" behind a command is its exit code.
+// come ("..." stands for anything); "# exit N" behind a command is its exit code. `systemctl stop backbone` and `start` end and
+// start the daemon of the site in folder site, or in the one that `start` is followed by: "# of FOLDER".
 func TestTheManualsCommandsWork(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
@@ -127,8 +130,10 @@ func consoleSteps(text string) []step {
 
 // manual is the machine that a page's commands run on.
 type manual struct {
-	dir string
-	env []string
+	dir    string
+	env    []string
+	bound  []*os.File // the daemon's sockets stay bound while it is down, as under systemd
+	daemon *exec.Cmd
 }
 
 func newManual(t *testing.T) *manual {
@@ -154,32 +159,73 @@ func newManual(t *testing.T) *manual {
 	if _, err := writeSite(site, d); err != nil {
 		t.Fatal(err)
 	}
-	appendTo(t, filepath.Join(site, "backbone.toml"), fmt.Sprintf(manualSite, freePort(t)), func(s string) string { return s })
+	appendTo(t, filepath.Join(site, "backbone.toml"), fmt.Sprintf(manualSite, loopback.Port(t)), func(s string) string { return s })
 	if err := d.prepare(site); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.CopyFS(filepath.Join(dir, "examples"), os.DirFS("../../examples")); err != nil {
 		t.Fatal(err)
 	}
-	p := startDaemon(t, site, bound)
 	m := &manual{dir: dir, env: append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "HOME="+dir, "TMPDIR="+dir,
 		"BACKBONE_CONFIG="+filepath.Join(site, "backbone.toml"), "SMTP="+d.SMTP, "CONTROL="+d.Control)}
-	t.Cleanup(func() {
-		if err := p.Process.Signal(os.Interrupt); err != nil {
-			t.Error(err)
+	for _, l := range bound {
+		f, err := l.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
 		}
-		if err := p.Wait(); err != nil {
-			t.Errorf("the daemon ended with %v", err)
+		t.Cleanup(func() { f.Close() })
+		m.bound = append(m.bound, f)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
 		}
-	})
-	m.run(t, step{command: "backbone status", output: []string{"site SITEA..."}})
+	}
+	m.start(t, "site")
 	return m
 }
 
-// run runs a step; until its output and exit code are as the page says, or twenty seconds are over, again when it only looks.
+func (m *manual) start(t *testing.T, site string) {
+	t.Helper()
+	var ls []net.Listener
+	for _, f := range m.bound {
+		l, err := net.FileListener(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ls = append(ls, l)
+	}
+	m.daemon = startDaemon(t, filepath.Join(m.dir, site), ls)
+	t.Cleanup(func() { m.stop(t) })
+	m.run(t, step{command: "backbone status --config " + site + "/backbone.toml", output: []string{"site SITEA..."}})
+}
+
+func (m *manual) stop(t *testing.T) {
+	t.Helper()
+	if m.daemon == nil {
+		return
+	}
+	if err := m.daemon.Process.Signal(os.Interrupt); err != nil {
+		t.Error(err)
+	}
+	if err := m.daemon.Wait(); err != nil {
+		t.Errorf("the daemon ended with %v", err)
+	}
+	m.daemon = nil
+}
+
+var systemctl = regexp.MustCompile(`^systemctl (stop|start) backbone(?:\s+# of (\S+))?$`)
+
+// run runs a step; until its output and exit code are as the page says, or a minute is over, again when it only looks.
 func (m *manual) run(t *testing.T, s step) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	if c := systemctl.FindStringSubmatch(s.command); c != nil {
+		if c[1] == "stop" {
+			m.stop(t)
+		} else {
+			m.start(t, cmp.Or(c[2], "site"))
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()

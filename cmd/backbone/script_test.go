@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"backbone/integration/loopback"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -76,10 +77,10 @@ func makeSite(ts *testscript.TestScript, neg bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	d := embeddedSite
 	for _, port := range []*string{&d.Control, &d.SMTP, &d.X400} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		addr, release, err := loopback.Reserve()
 		ts.Check(err)
-		*port = l.Addr().String()
-		defer l.Close()
+		*port = addr
+		ts.Defer(func() { ts.Check(release()) })
 	}
 	ts.Setenv("SMTP", d.SMTP)
 	ts.Setenv("CONTROL", d.Control)

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"backbone/integration/loopback"
 )
 
 // TestAServiceManagerIsToldAndItsSocketsAreUsed plays systemd: it binds SMTP and the control socket, starts the daemon with
@@ -21,7 +23,7 @@ import (
 func TestAServiceManagerIsToldAndItsSocketsAreUsed(t *testing.T) {
 	dir := t.TempDir()
 	site := embeddedSite
-	site.Control, site.X400 = freePort(t), freePort(t)
+	site.Control, site.X400 = loopback.Port(t), loopback.Port(t)
 	smtp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -92,13 +94,13 @@ func startDaemon(t *testing.T, dir string, ls []net.Listener, env ...string) *ex
 		t.Fatal(err)
 	}
 	program := filepath.Join(dir, "backbone")
-	if err := os.Symlink(exe, program); err != nil {
+	if err := os.Symlink(exe, program); err != nil && !errors.Is(err, os.ErrExist) {
 		t.Fatal(err)
 	}
 	// Only the shell knows the process id that LISTEN_PID must have.
 	p := exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$0" serve --config "$1"`, program, filepath.Join(dir, "backbone.toml"))
 	p.Env = append(os.Environ(), append(env, fmt.Sprintf("LISTEN_FDS=%d", len(ls)))...)
-	log, err := os.Create(filepath.Join(dir, "daemon.log"))
+	log, err := os.OpenFile(filepath.Join(dir, "daemon.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,16 +152,6 @@ func greeting(t *testing.T, addr string) string {
 		t.Fatal(err)
 	}
 	return line
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // appendTo changes a file and adds text at its end.

@@ -7,6 +7,7 @@ import (
 
 	"backbone/gateway/config"
 	"backbone/gateway/tracking"
+	"backbone/integration/loopback"
 )
 
 // A joined site may ask about what it handed over itself, and about nothing else.
@@ -49,7 +50,7 @@ func TestASiteLearnsOnlyOfItsOwnMessages(t *testing.T) {
 func idleSite(t *testing.T) *site {
 	t.Helper()
 	d := embeddedSite
-	d.Control, d.SMTP, d.X400 = freePort(t), freePort(t), freePort(t)
+	d.Control, d.SMTP, d.X400 = loopback.Port(t), loopback.Port(t), loopback.Port(t)
 	p, err := writeSite(t.TempDir(), d)
 	if err != nil {
 		t.Fatal(err)

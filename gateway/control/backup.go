@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"strconv"
 
 	"backbone/queue"
 )
@@ -13,6 +15,34 @@ import (
 // Reinstated is the answer to an entry of a backup: false when it was waiting in the queue all the while.
 type Reinstated struct {
 	Restored bool `json:"restored"`
+}
+
+// backupDirectory answers with the directory as it is now. It is written to a file first: a slow caller holds up nobody.
+func (s *Service) backupDirectory(w http.ResponseWriter, _ *http.Request) {
+	f, err := os.CreateTemp("", "backbone-directory")
+	if err != nil {
+		answer(w, nil, err)
+		return
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // a left-over temporary file is the system's to clean
+	defer f.Close()
+	err = s.Directory.Snapshot(f)
+	var size int64
+	if err == nil {
+		size, err = f.Seek(0, io.SeekEnd)
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		answer(w, nil, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	if _, err := io.Copy(w, f); err != nil {
+		s.Log.Warn("the directory's snapshot was not fetched to its end", "err", err)
+	}
 }
 
 // maxEntry bounds the line that describes an entry: thousands of recipients fit.

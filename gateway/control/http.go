@@ -84,6 +84,7 @@ func (s *Service) Handler() http.Handler {
 		}
 	})
 	mux.HandleFunc("POST /v1/reinstate", s.reinstate)
+	mux.HandleFunc("GET /v1/backup/directory", s.backupDirectory)
 	mux.HandleFunc("POST /v1/send", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		out, err := s.Submit(r.Context(), Submission{From: q.Get("from"), To: q["to"], Subject: q.Get("subject"), Notify: q.Get("notify")}, io.LimitReader(r.Body, maxSubmit))

@@ -65,6 +65,8 @@ var (
 	ErrForeign  = errors.New("directory: the entry belongs to another site; change it there")
 )
 
+var errInUse = errors.New("is in use by another process")
+
 // Directory is an open directory. All methods are safe for concurrent use. One process opens a file at a time.
 type Directory struct {
 	o       Options
@@ -149,7 +151,7 @@ func openFile(path string, noSync bool) (db *bbolt.DB, err error) {
 	db, err = bbolt.Open(path, 0o600, o)
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
-		return nil, fmt.Errorf("directory: %s is in use by another process", path)
+		return nil, fmt.Errorf("directory: %s %w", path, errInUse)
 	case err != nil:
 		return nil, fmt.Errorf("directory: %s: %w", path, err)
 	}
