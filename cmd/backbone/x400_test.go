@@ -101,13 +101,13 @@ func TestWhatCantBeDecodedIsSaidWithItsExitCode(t *testing.T) {
 		code  int
 		want  string
 	}{
-		"a file that is not there":           {"", []string{"no-such-file"}, exitError, "no-such-file: no such file"},
-		"no argument":                        {"", nil, exitError, "accepts 1 arg"},
-		"a letter":                           {"Dear Sir", []string{"-"}, exitError, "stdin: decode: nothing of it is X.400; "},
-		"nothing":                            {"", []string{"-"}, exitError, "stdin: decode: nothing of it is X.400"},
-		"half a message":                     {half, []string{"-"}, exitError, "nothing of it is X.400; ber: octet"},
-		"a connection that breaks off":       {"\x03\x00\x00\x0b\x06\xe0\x00\x00\x00\x01\x00\x03\x00\x00\x20", []string{"-"}, exitPartly, "breaks off within a packet"},
-		"half a message with its beginnings": {half, []string{"--json", "-"}, exitError, "ber: octet"},
+		"a file that is not there":     {"", []string{"no-such-file"}, exitError, "no-such-file: no such file"},
+		"no argument":                  {"", nil, exitError, "accepts 1 arg"},
+		"a letter":                     {"Dear Sir", []string{"-"}, exitError, "stdin: decode: nothing of it is X.400; "},
+		"nothing":                      {"", []string{"-"}, exitError, "stdin: decode: nothing of it is X.400"},
+		"half a message":               {half, []string{"-"}, exitPartly, "breaks off after 300 octets"},
+		"a connection that breaks off": {"\x03\x00\x00\x0b\x06\xe0\x00\x00\x00\x01\x00\x03\x00\x00\x20", []string{"-"}, exitPartly, "breaks off within a packet"},
+		"half a message as JSON":       {half, []string{"--json", "-"}, exitPartly, "breaks off after 300 octets"},
 	} {
 		code, out, errw := command(t, tt.stdin, append([]string{"x400", "decode"}, tt.args...)...)
 		if code != tt.code || !strings.HasPrefix(errw, "backbone: ") || !strings.Contains(errw, tt.want) || strings.Count(errw, "\n") != 1 {
