@@ -7,6 +7,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,7 @@ const DefaultParallel = 10
 type Options struct {
 	Settings
 	Site      connectors.Site
+	Node      string // whose leases these are, where several gateways share the store; "": the site's name
 	Store     queue.Store
 	Directory *directory.Directory
 	Tracking  *tracking.Log
@@ -88,7 +90,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		o: o, links: newLinks(), clock: newClock(o.Clock), log: o.Log,
-		owner: fmt.Sprintf("%s/%08x", o.Site.Name, o.Rand.Uint32()), kick: make(chan struct{}, 1),
+		owner: fmt.Sprintf("%s/%08x", cmp.Or(o.Node, o.Site.Name), o.Rand.Uint32()), kick: make(chan struct{}, 1),
 		sweeps: make(chan look, 1024), rand: o.Rand,
 	}
 	members := map[string]Member{}

@@ -262,6 +262,9 @@ func stateText(it queue.Item, now time.Time) string {
 		return "ready in " + age(it.Next.Sub(now))
 	case it.State == queue.Held && it.Reason != "":
 		return "held: " + cut(it.Reason, 40)
+	case it.State == queue.Leased:
+		node, _, _ := strings.Cut(it.LeaseOwner, "/")
+		return "leased by " + node
 	}
 	return string(it.State)
 }

@@ -59,6 +59,9 @@ func (a *app) queueSalvage() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if cfg.Queue.Store != "bolt" {
+				return fmt.Errorf("queue.store is %q: its tables are repaired with the database's own tools", cfg.Queue.Store)
+			}
 			dir := filepath.Join(cfg.Site.Data, "queue")
 			log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 			found, err := boltqueue.Salvage(dir, boltqueue.Options{Reserve: cfg.Queue.Reserve, TrashFor: cfg.Queue.Trash.D(), Log: log})

@@ -23,7 +23,6 @@ import (
 	"backbone/gateway/monitor"
 	"backbone/gateway/tracking"
 	"backbone/queue"
-	"backbone/queue/boltqueue"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -64,12 +63,11 @@ func openSiteOn(bound *sockets, cfg *config.Config, log *slog.Logger, connect bo
 	if err := os.MkdirAll(cfg.Site.Data, 0o700); err != nil {
 		return s, fmt.Errorf("site.data: %w", err)
 	}
-	bolt, err := boltqueue.Open(filepath.Join(cfg.Site.Data, "queue"), boltqueue.Options{Reserve: cfg.Queue.Reserve, TrashFor: cfg.Queue.Trash.D(), Log: log})
-	if err != nil {
-		return s, err
+	if cfg.Queue.Store == "bolt" {
+		if err := s.openStore(connect); err != nil {
+			return s, err
+		}
 	}
-	s.store = bolt
-	s.closers = append(s.closers, bolt.Close)
 	id := cfg.SiteIdentity()
 	s.dir, err = directory.Open(filepath.Join(cfg.Site.Data, "directory.db"), directory.Options{
 		Site:    directory.Identity{Name: id.Name, Organization: id.Organization, Domains: id.Domains, Partners: id.Partners, MS: id.MS, X400: id.X400},
@@ -80,6 +78,13 @@ func openSiteOn(bound *sockets, cfg *config.Config, log *slog.Logger, connect bo
 		return s, err
 	}
 	s.closers = append(s.closers, s.dir.Close)
+	// A process that opens a shared queue takes the place of another of its name. That this one may, the lock on the directory's
+	// file has told.
+	if cfg.Queue.Store != "bolt" {
+		if err := s.openStore(connect); err != nil {
+			return s, err
+		}
+	}
 	if s.agent, err = openAgent(cfg, id, s.dir, log); err != nil {
 		return s, err
 	}
@@ -104,7 +109,7 @@ func openSiteOn(bound *sockets, cfg *config.Config, log *slog.Logger, connect bo
 	}
 	members = append(members, gateway.Member{Connector: watch, Common: connectors.Common{Name: monitor.Name, Type: monitor.Name, Parallel: 1}})
 	s.gw, err = gateway.New(gateway.Options{
-		Settings: rules(cfg), Site: id, Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, Routes: s.agent.Routes,
+		Settings: rules(cfg), Site: id, Node: nodeName(cfg), Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, Routes: s.agent.Routes,
 		Workers: cfg.Queue.Workers, LeaseFor: cfg.Queue.Lease.D(), Drain: cfg.Queue.Drain.D(), Log: log,
 	})
 	if err != nil {

@@ -92,7 +92,9 @@ func (r Retry) Policy() queue.Policy {
 
 // Queue chooses and bounds the store.
 type Queue struct {
-	Store   string              `toml:"store" doc:"bolt: embedded in this process"`
+	Store   string              `toml:"store" doc:"bolt: embedded in this process; postgres: in a database that several gateways share"`
+	DSN     connectors.Secret   `toml:"dsn" doc:"with store postgres: the database, as postgres://USER:PASSWORD@HOST1,HOST2/NAME?target_session_attrs=read-write or in libpq's words; text, or @FILE"`
+	Node    string              `toml:"node" doc:"with store postgres: this gateway's name, unlike any other's on the database; empty: the host's name"`
 	Reserve int64               `toml:"reserve" doc:"octets kept free on the queue's filesystem: below it new mail is answered 452 4.3.1"`
 	Workers int                 `toml:"workers" doc:"transfers at once, over all destinations"`
 	Lease   connectors.Duration `toml:"lease" doc:"longest time one delivery attempt may take"`
@@ -241,6 +243,9 @@ func Parse(name, dir string, text []byte, kinds []connectors.Kind) (*Config, err
 			c.Control.Users[i].Password = connectors.Secret("@" + absolute(dir, name))
 		}
 	}
+	if name, ok := strings.CutPrefix(string(c.Queue.DSN), "@"); ok {
+		c.Queue.DSN = connectors.Secret("@" + absolute(dir, name))
+	}
 	if c.Control.Loopback == "" {
 		if c.Control.Loopback = "operate"; len(c.Control.Users) > 0 {
 			c.Control.Loopback = "none"
@@ -314,8 +319,17 @@ func (c *Config) check(at func(key, format string, args ...any)) {
 	}
 	c.checkControl(at)
 	c.checkMonitor(at)
-	if c.Queue.Store != "bolt" {
-		at("queue.store", "%q: write \"bolt\"", c.Queue.Store)
+	switch c.Queue.Store {
+	case "bolt":
+		if c.Queue.DSN != "" || c.Queue.Node != "" {
+			at("queue.dsn", "dsn and node are for store = \"postgres\"")
+		}
+	case "postgres":
+		if c.Queue.DSN == "" {
+			at("queue.dsn", "is missing: store = \"postgres\" needs a database")
+		}
+	default:
+		at("queue.store", "%q: write \"bolt\" or \"postgres\"", c.Queue.Store)
 	}
 	positive := func(key string, v int64) {
 		if v <= 0 {

@@ -179,3 +179,30 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestTheSharedQueueNeedsADatabase(t *testing.T) {
+	for _, c := range []struct{ name, queue, wrong string }{
+		{"the embedded queue by default", ``, ""},
+		{"a database", "store = \"postgres\"\ndsn = \"postgres://q:secret@db/queue\"\nnode = \"gw1\"", ""},
+		{"no database", `store = "postgres"`, "queue.dsn: is missing"},
+		{"a database for the embedded queue", `dsn = "postgres://db/queue"`, "queue.dsn: dsn and node are for"},
+		{"another engine", `store = "kafka"`, `"kafka": write "bolt" or "postgres"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg, err := Parse("x.toml", "", []byte("[site]\nname = \"A\"\n[queue]\n"+c.queue+"\n"), nil)
+			if c.wrong != "" {
+				if err == nil || !strings.Contains(err.Error(), c.wrong) {
+					t.Fatalf("got %v, want %q", err, c.wrong)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var shown strings.Builder
+			if err := Show(&shown, cfg); err != nil || strings.Contains(shown.String(), "secret") {
+				t.Errorf("%v, shown:\n%s", err, shown.String())
+			}
+		})
+	}
+}

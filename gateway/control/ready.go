@@ -19,6 +19,12 @@ type Checker interface {
 	Check(ctx context.Context) error
 }
 
+// ServerReport is what a store knows of the server that it keeps its mail on: in a few words for an operator, and what is
+// wrong with it.
+type ServerReport interface {
+	ServerReport(ctx context.Context) (text string, err error)
+}
+
 const (
 	// saneSync is how long a few octets may take to become durable: each message waits that long. *Ours*.
 	saneSync = 5 * time.Second
@@ -26,7 +32,7 @@ const (
 	probeEvery = 2 * time.Second
 )
 
-// Ready tests what the gateway needs: the store takes writes in time, drops are there, each address space has a connector
+// Ready tests what the gateway needs: the store takes writes in time, its server, if it has one, is as safe as it should be, drops are there, each address space has a connector
 // that may serve it. A link that is down is tried again, and serves.
 func (s *Service) Ready(ctx context.Context) []Check {
 	var out []Check
@@ -38,6 +44,13 @@ func (s *Service) Ready(ctx context.Context) []Check {
 		out = append(out, c)
 	}
 	add("queue", s.probeStore(ctx))
+	if r, ok := s.Store.(ServerReport); ok {
+		text, err := r.ServerReport(ctx)
+		add("queue server", err)
+		if err == nil {
+			out[len(out)-1].Text = text
+		}
+	}
 	for _, m := range s.Members {
 		if c, ok := m.Connector.(Checker); ok {
 			add("connector "+m.Connector.Name(), c.Check(ctx))

@@ -43,6 +43,9 @@ func (s *Store) sweep(ctx context.Context) error {
 			args: []any{s.at(), int(queue.DedupFor/(24*time.Hour)) + 1, sweepSlice}},
 		{sql: `delete from attempt where (item, epoch) in (select item, epoch from attempt where ended < ` + clock + ` - $2::bigint order by ended limit $3)`,
 			args: []any{s.at(), int64(keepAttempts), sweepSlice}},
+		{sql: `delete from node where name in (select n.name from node n where n.alive < ` + clock + ` - $2::bigint and n.name <> $3
+				and not exists (select 1 from lease l where l.node = n.name) limit $4)`,
+			args: []any{s.at(), int64(keepAttempts), s.o.Node, sweepSlice}},
 	} {
 		for n := int64(sweepSlice); n == sweepSlice; {
 			e := s.limited(ctx, func(ctx context.Context) error {
