@@ -189,7 +189,7 @@ func TestTheSharedQueueNeedsADatabase(t *testing.T) {
 		{"another engine", `store = "kafka"`, `"kafka": write "bolt" or "postgres"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cfg, err := Parse("x.toml", "", []byte("[site]\nname = \"A\"\n[queue]\n"+c.queue+"\n"), nil)
+			cfg, err := Parse("x.toml", "", []byte("[site]\nname = \"A\"\ndomains = [\"a.example\"]\n[queue]\n"+c.queue+"\n"), nil)
 			if c.wrong != "" {
 				if err == nil || !strings.Contains(err.Error(), c.wrong) {
 					t.Fatalf("got %v, want %q", err, c.wrong)
