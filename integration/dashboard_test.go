@@ -433,7 +433,7 @@ role = "read"
 // everyPage is each page once, with the path that shows something.
 var everyPage = []struct{ name, path string }{
 	{"map", "/"}, {"queue", "/queue"}, {"message", "/message?key=SLOW.MSG"}, {"destinations", "/destinations"}, {"routes", "/routes?address=MS:NET/PO2/MKUMAR"},
-	{"directory", "/directory"}, {"entry", "/directory/entry?name=MKUMAR"}, {"quarantine", "/quarantine"}, {"quarantined", "/quarantine/entry?id=NET.PO1/POISON"},
+	{"directory", "/directory"}, {"entry", "/directory/entry?name=MKUMAR"}, {"synchronization", "/synchronization"}, {"quarantine", "/quarantine"}, {"quarantined", "/quarantine/entry?id=NET.PO1/POISON"},
 	{"figures", "/figures"}, {"audit", "/audit"}, {"empty", "/queue?from=nobody@nowhere.example"}, {"missing", "/message?key=NONE"},
 }
 

@@ -41,7 +41,7 @@ const maxList = 256 << 20
 
 func (s *Service) dirsyncRoutes(mux *http.ServeMux) {
 	get(mux, "/v1/dirsync", func(*http.Request) (any, error) { return s.Agent.Status() })
-	post(mux, "/v1/dirsync/run", func(r *http.Request, req SyncRequest) (any, error) { return s.runDirsync(r.Context(), req) })
+	post(mux, "/v1/dirsync/run", func(r *http.Request, req SyncRequest) (any, error) { return s.RunDirsync(r.Context(), req) })
 	mux.HandleFunc("POST /v1/dirsync/import", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		out, err := s.importList(r.Context(), io.LimitReader(r.Body, maxList), q.Get("postoffice"), q.Get("by"), q.Get("reason"), q.Get("dry_run") != "")
@@ -64,7 +64,8 @@ func (s *Service) dirsyncRoutes(mux *http.ServeMux) {
 	})
 }
 
-func (s *Service) runDirsync(ctx context.Context, req SyncRequest) (out SyncRun, err error) {
+// RunDirsync runs a cycle now, or with DryRun says what would be sent.
+func (s *Service) RunDirsync(ctx context.Context, req SyncRequest) (out SyncRun, err error) {
 	if req.PostOffice != "" {
 		po, err := address.ParsePostOffice(req.PostOffice)
 		if err != nil {

@@ -74,7 +74,7 @@ type collector struct{ s *Service }
 
 // Describe lists every metric there is.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range allDescs {
+	for _, d := range slices.Concat(allDescs, agentDescs) {
 		ch <- d
 	}
 }
@@ -128,6 +128,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(dDirectory, float64(s.Directory.Size()))
 	c.flow(ch, count)
 	c.monitor(gauge, count)
+	if err := c.agent(gauge); err != nil {
+		failed = 1
+	}
 	gauge(dFailed, failed)
 }
 

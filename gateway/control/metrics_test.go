@@ -15,7 +15,7 @@ var descName = regexp.MustCompile(`fqName: "(backbone_[a-z_]+)", help: "([^"]*)"
 func metrics(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, d := range allDescs {
+	for _, d := range slices.Concat(allDescs, agentDescs) {
 		m := descName.FindStringSubmatch(d.String())
 		if m == nil {
 			t.Fatalf("unreadable: %s", d)

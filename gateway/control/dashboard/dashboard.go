@@ -93,6 +93,8 @@ func (d *Dashboard) Handler(ctx context.Context) http.Handler {
 	read("/routes", d.routesPage)
 	read("/directory", d.directoryPage)
 	read("/directory/entry", d.entryPage)
+	read("/synchronization", d.syncPage)
+	operate("/synchronization/run", d.sync)
 	mux.HandleFunc("GET /quarantine", d.visited(RoleRead, d.quarantinePage))
 	mux.HandleFunc("GET /quarantine/entry", d.visited(RoleOperate, d.quarantinedPage))
 	operate("/quarantine/replay", d.replay)

@@ -2,9 +2,11 @@ package dashboard
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +28,7 @@ type messageView struct {
 	Verbs    []verb
 	Return   string
 	Others   []string // connectors that a reroute may name
+	Missing  []string // what a site that the message went on to said instead of an answer
 	None     bool     // nothing has this name
 }
 
@@ -37,7 +40,10 @@ type timelineEvent struct {
 	NewDay bool
 }
 
-// messagePage is everything about a message: what waits of it, and its one timeline.
+// askSites bounds how long a page waits for what other sites know.
+const askSites = 3 * time.Second
+
+// messagePage is everything about a message: what waits of it here, and its one timeline over all sites that a site link leads to.
 func (d *Dashboard) messagePage(v *visit) error {
 	key := strings.Trim(strings.TrimSpace(v.r.URL.Query().Get("key")), "<>")
 	view := messageView{Key: key, Verbs: verbs, Return: v.r.URL.RequestURI()}
@@ -49,11 +55,15 @@ func (d *Dashboard) messagePage(v *visit) error {
 		return d.show(v, 200, "message", "Find a message", view)
 	}
 	ctx := v.r.Context()
-	events, err := d.s.Tracking.Trace(ctx, key)
+	ask, stop := context.WithTimeout(ctx, askSites)
+	defer stop()
+	all, err := d.s.Timeline(ask, key)
 	if err != nil && !errors.Is(err, tracking.ErrNotFound) {
 		return err
 	}
-	view.Events = timeline(events)
+	view.Events, view.Missing = timeline(all.Events), all.Missing
+	own := d.s.Gateway.Site().Name
+	events := slices.DeleteFunc(slices.Clone(all.Events), func(e tracking.Event) bool { return e.Site != own })
 	if view.Items, err = d.waiting(v, key, events); err != nil {
 		return err
 	}
@@ -77,7 +87,7 @@ func (d *Dashboard) messagePage(v *visit) error {
 			view.Head.Recipients = append(view.Head.Recipients, r.Address.String())
 		}
 	}
-	view.Verdict = verdict(view.Head.ID, events, view.Items)
+	view.Verdict = joinVerdicts(verdict(view.Head.ID, events, view.Items), verdictThere(view.Head.ID, own, all.Events))
 	title := view.Head.Subject
 	if title == "" {
 		title = "Message " + view.Head.ID
@@ -177,6 +187,31 @@ func verdict(id string, events []tracking.Event, items []queue.Item) string {
 		return "Handed on to a system that gives no delivery reports"
 	}
 	return ""
+}
+
+func joinVerdicts(here, there string) string {
+	if here == "" || there == "" {
+		return here + there
+	}
+	return here + ". " + there
+}
+
+// verdictThere is how the message stands at the site that heard of it last; "" when no other site has said anything.
+func verdictThere(id, own string, events []tracking.Event) string {
+	last := ""
+	for _, e := range events {
+		if e.ID == id && e.Site != own {
+			last = e.Site
+		}
+	}
+	if last == "" {
+		return ""
+	}
+	there := verdict(id, slices.DeleteFunc(slices.Clone(events), func(e tracking.Event) bool { return e.Site != last }), nil)
+	if there == "" {
+		there = "Not done yet"
+	}
+	return "At " + last + ": " + strings.ToLower(there[:1]) + there[1:]
 }
 
 // maxContent bounds what of a message's content a browser is shown.

@@ -22,7 +22,8 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	}
 	for _, want := range []string{
 		`backbone_queue_messages{state="ready"} 1`, `backbone_link_up{connector="x400",destination="SITEB"} 1`, `backbone_destination_messages{connector="x400",destination="SITEB",state="ready"} 1`,
-		`backbone_quarantine_files 1`, `backbone_delivery_duration_seconds_bucket{connector="x400",le="0.01"} 0`, `backbone_scrape_failed 0`, `backbone_build_info{site="SITEA",version="test"} 1`, "go_goroutines",
+		`backbone_quarantine_files 1`, `backbone_dirsync_last_sent_timestamp_seconds{postoffice="NET/PO5",role="requestor"} 0`, `backbone_dirsync_failed{postoffice="NET/PO5",role="requestor"} 0`,
+		`backbone_replication_behind{site="SITEB"} 0`, `backbone_replication_last_done_timestamp_seconds{site="SITEB"} 0`, `backbone_delivery_duration_seconds_bucket{connector="x400",le="0.01"} 0`, `backbone_scrape_failed 0`, `backbone_build_info{site="SITEA",version="test"} 1`, "go_goroutines",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%s is missing in\n%s", want, body)

@@ -21,7 +21,7 @@ import (
 var files embed.FS
 
 // livePages fetch themselves anew when something has changed.
-var livePages = map[string]bool{"map": true, "queue": true, "message": true, "destinations": true, "quarantine": true, "figures": true, "audit": true}
+var livePages = map[string]bool{"map": true, "queue": true, "message": true, "destinations": true, "quarantine": true, "figures": true, "audit": true, "synchronization": true}
 
 var functions = template.FuncMap{
 	"plain":    tracking.Plain,

@@ -16,6 +16,7 @@ import (
 	"backbone/connectors"
 	"backbone/gateway"
 	"backbone/gateway/address"
+	"backbone/gateway/agent"
 	"backbone/gateway/control"
 	"backbone/gateway/directory"
 	"backbone/gateway/mail"
@@ -112,8 +113,15 @@ func newBench(t *testing.T, o Options) *bench {
 		t.Fatalf("%d entries wait, want 1", len(items))
 	}
 	b := &bench{t: t, item: items[0].ID, audit: audit, peer: "127.0.0.1:4000", host: "127.0.0.1:8025"}
+	system, err := address.Parse("MS:NET/SITEB/$SYSTEM")
+	must(err)
+	sync, err := agent.New(agent.Options{
+		Site: connectors.Site{Name: "SITEA", MS: "NET/SITEA"}, Directory: names, Log: slog.New(slog.DiscardHandler),
+		Requestors: []agent.PostOffice{{Address: "NET/PO5"}}, Partners: []agent.Partner{{Site: "SITEB", Address: system}},
+	})
+	must(err)
 	b.s = &control.Service{
-		Gateway: gw, Store: store, Directory: names, Tracking: log, Members: members, Drops: []connectors.Quarantine{idle{}}, Audit: audit,
+		Agent: sync, Gateway: gw, Store: store, Directory: names, Tracking: log, Members: members, Drops: []connectors.Quarantine{idle{}}, Audit: audit,
 		Flow: control.NewFlow(store.Stats), Version: "test", Started: time.Now(), Log: slog.New(slog.DiscardHandler),
 	}
 	o.Service, o.Listen = b.s, "127.0.0.1:8025"
@@ -185,7 +193,7 @@ func (b *bench) pages() []string {
 	key := url.QueryEscape(b.item.String())
 	return []string{
 		"/", "/queue", "/message", "/message?key=" + key, "/message?key=NONE", "/destinations", "/routes", "/routes?address=MS:NET/PO2/MKUMAR", "/routes?address=" + url.QueryEscape(hostile),
-		"/directory", "/directory?text=" + url.QueryEscape(hostile), "/directory/entry?name=MKUMAR", "/quarantine", "/quarantine/entry?id=" + url.QueryEscape(hostile), "/figures", "/audit", "/sign-in",
+		"/directory", "/directory?text=" + url.QueryEscape(hostile), "/directory/entry?name=MKUMAR", "/synchronization", "/quarantine", "/quarantine/entry?id=" + url.QueryEscape(hostile), "/figures", "/audit", "/sign-in",
 		"/queue?from=" + url.QueryEscape(hostile), "/queue?state=" + url.QueryEscape(hostile), "/message?key=" + url.QueryEscape(hostile), "/no/such/page",
 	}
 }
