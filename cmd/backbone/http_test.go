@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -9,8 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"backbone/gateway/config"
+	"backbone/gateway/tracking"
 )
 
 // openedSite is a site with its connectors, opened in this process; nothing of it runs.
@@ -37,6 +41,78 @@ func openedSite(t *testing.T) (*site, string) {
 		}
 	})
 	return s, dir
+}
+
+// TestTheTrackingLogKeepsWhatTheConfigurationSays: so long, so much, and subjects or only their hashes.
+func TestTheTrackingLogKeepsWhatTheConfigurationSays(t *testing.T) {
+	const bound = 300_000
+	dir := t.TempDir()
+	d := embeddedSite
+	d.SMTP, d.X400, d.Control = "127.0.0.1:0", "127.0.0.1:0", ""
+	p, err := writeSite(dir, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, p, fmt.Sprintf("\n[tracking]\nkeep = \"3d\"\nmax_size = %d\nsubjects = false\n", bound), func(s string) string { return s })
+	cfg, err := config.Load(p, kinds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs := filepath.Join(cfg.Site.Data, "tracking")
+	if err := os.MkdirAll(logs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	day := func(ago int) string {
+		return filepath.Join(logs, time.Now().UTC().AddDate(0, 0, -ago).Format("20060102")+".log")
+	}
+	for _, ago := range []int{2, 5} {
+		line := fmt.Sprintf(`{"time":%q,"type":"queued","id":"OLD%d"}`+"\n", time.Now().UTC().AddDate(0, 0, -ago).Format(time.RFC3339), ago)
+		if err := os.WriteFile(day(ago), []byte(line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := openSite(cfg, slog.New(slog.DiscardHandler), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := os.Stat(day(5)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file of five days ago, with keep = 3d: %v", err)
+	}
+	if es, err := s.track.Trace(t.Context(), "OLD2"); err != nil || len(es) != 1 {
+		t.Errorf("an event of two days ago: %v, %v", es, err)
+	}
+	for i := range 2000 {
+		if err := s.track.Append(t.Context(), tracking.Event{Time: time.Now(), Type: tracking.Received, ID: fmt.Sprintf("M%d", i), Subject: "Takeover plan", Text: strings.Repeat("x", 200)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := os.ReadDir(logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var total int64
+	for _, f := range files {
+		st, err := f.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += st.Size()
+	}
+	if total > bound*5/4 {
+		t.Errorf("%d octets are kept, max_size = %d", total, bound)
+	}
+	es, err := s.track.Trace(t.Context(), "M1999")
+	if err != nil || len(es) != 1 || es[0].Subject != "" || es[0].SubjectHash == "" {
+		t.Errorf("the newest event is %+v, %v; want it with a hash for its subject", es, err)
+	}
+	if _, err := s.track.Trace(t.Context(), "M0"); !errors.Is(err, tracking.ErrNotFound) {
+		t.Errorf("the oldest event is still there: %v", err)
+	}
 }
 
 func ask(t *testing.T, h http.Handler, method, path, body string) (int, string) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,12 +34,13 @@ func TestMain(m *testing.M) {
 //	hup DIR                        send it SIGHUP
 //	drop DIR NAME FILE             put FILE into the post office's submit folder as an agent does
 //	within CODE PATTERN ARG...     backbone ARG... ends with CODE and prints PATTERN, now or within a minute
+//	tarpit VARIABLE                HOST:PORT of a host that takes calls and never says a word
 //	id VARIABLE ARG...             the first queue id of backbone queue list ARG...
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "site": makeSite, "up": up, "down": down, "hup": hup, "drop": dropFile, "within": within, "id": firstID,
+			"exits": exits, "site": makeSite, "up": up, "down": down, "hup": hup, "drop": dropFile, "within": within, "id": firstID, "tarpit": tarpit,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
@@ -196,6 +198,16 @@ func within(ts *testscript.TestScript, neg bool, args []string) {
 		out, _ := cmd.Output() // its code is looked at
 		return cmd.ProcessState.ExitCode() == want && strings.Contains(string(out), args[1])
 	})
+}
+
+func tarpit(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: tarpit VARIABLE")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel takes the calls
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(l.Close()) })
+	ts.Setenv(args[0], l.Addr().String())
 }
 
 func firstID(ts *testscript.TestScript, neg bool, args []string) {

@@ -11,8 +11,10 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
+	"time"
 
 	"backbone/gateway/config"
+	"backbone/queue"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
@@ -67,6 +69,9 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) error {
 		return errors.Join(err, bound.unused(log))
 	}
 	s.level = &level
+	if isTerminal(a.err) {
+		s.draining = func(ended <-chan struct{}) { a.showDrain(s.store.Stats, cfg.Queue.Drain.D(), ended) }
+	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -78,6 +83,27 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) error {
 	cancel()
 	reloads.Wait()
 	return err
+}
+
+// showDrain shows how many transfers under way are still to end, and how long they have.
+func (a *app) showDrain(stats func() queue.Stats, limit time.Duration, ended <-chan struct{}) {
+	began, tick := time.Now(), time.NewTicker(200*time.Millisecond)
+	defer tick.Stop()
+	bar := a.progress("", int64(stats().Leased))
+	defer bar.end()
+	for {
+		left := int64(stats().Leased)
+		if bar.total = max(bar.total, left); bar.total == 0 {
+			return
+		}
+		bar.label = fmt.Sprintf("draining, %d under way, %s at most", left, age(max(limit-time.Since(began), 0)))
+		bar.set(bar.total - left)
+		select {
+		case <-tick.C:
+		case <-ended:
+			return
+		}
+	}
 }
 
 func (a *app) initCommand() *cobra.Command {

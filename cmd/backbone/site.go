@@ -41,8 +41,9 @@ type site struct {
 	sources   []connectors.Source
 	closers   []func() error
 	sockets   *sockets
-	level     *slog.LevelVar // of log; nil where nobody changes it
-	inForce   *config.Config // as reloaded last; reloading guards it
+	draining  func(ended <-chan struct{}) // shows how far the drain is, until ended closes; nil where nobody looks
+	level     *slog.LevelVar              // of log; nil where nobody changes it
+	inForce   *config.Config              // as reloaded last; reloading guards it
 	reloading sync.Mutex
 }
 
@@ -227,7 +228,20 @@ func (s *site) serve(ctx context.Context, ready func()) error {
 	if ready != nil {
 		ready()
 	}
+	ended := make(chan struct{})
+	var shown sync.WaitGroup
+	if s.draining != nil {
+		shown.Go(func() {
+			select {
+			case <-gctx.Done():
+				s.draining(ended)
+			case <-ended:
+			}
+		})
+	}
 	err = g.Wait()
+	close(ended)
+	shown.Wait()
 	s.log.Info("site is down", "site", s.cfg.Site.Name)
 	return errors.Join(err, s.close())
 }

@@ -226,7 +226,8 @@ func (a *app) progress(label string, total int64) *progress {
 	return p
 }
 
-// add counts octets and draws at most ten times a second.
+// add counts octets and draws at most ten times a second. The cursor stays at the line's beginning: a line of the log that
+// comes meanwhile takes the bar's place.
 func (p *progress) add(n int) {
 	p.done += int64(n)
 	if p.w == nil || time.Since(p.shown) < 100*time.Millisecond {
@@ -236,16 +237,19 @@ func (p *progress) add(n int) {
 	p.draw()
 }
 
+// set says how far it is.
+func (p *progress) set(done int64) { p.add(int(done - p.done)) }
+
 const barWidth = 30
 
 func (p *progress) draw() {
 	if p.total <= 0 {
-		fmt.Fprintf(p.w, "\r%s %s\x1b[K", p.label, size(p.done))
+		fmt.Fprintf(p.w, "\r%s %s\x1b[K\r", p.label, size(p.done))
 		return
 	}
 	part := min(float64(p.done)/float64(p.total), 1)
 	full := int(part * barWidth)
-	fmt.Fprintf(p.w, "\r%s [%s%s] %3.0f%%\x1b[K", p.label, strings.Repeat("#", full), strings.Repeat(".", barWidth-full), part*100)
+	fmt.Fprintf(p.w, "\r%s [%s%s] %3.0f%%\x1b[K\r", p.label, strings.Repeat("#", full), strings.Repeat(".", barWidth-full), part*100)
 }
 
 // end takes the bar away: what stays is the result.
