@@ -11,7 +11,7 @@ HOURS         ?= 1000
 LIVES         ?= 20
 SOAK          ?= 1h
 
-.PHONY: verify vuln licences powercut crash soak sim test build tools peers fmt vet lint unit fuzz bench deb release test-release test-deb
+.PHONY: verify vuln licences powercut crash soak sim test build tools peers fmt vet lint unit fuzz bench deb release test-release test-deb test-container
 
 # test installs what the tests need, then formatting, vet, lint with the import floors, and every test with the race detector.
 test: peers tools fmt vet lint verify unit
@@ -92,3 +92,7 @@ test-release:
 # Installs, upgrades, removes and purges the package on this machine, as root.
 test-deb:
 	scripts/test-deb
+
+# The Containerfile's steps without an engine, and the image's root at work, as root.
+test-container:
+	scripts/test-container
