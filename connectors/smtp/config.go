@@ -44,6 +44,7 @@ type Config struct {
 	Smarthosts        []string            `toml:"smarthost" doc:"hosts that take all our mail, host or host:port, in order; empty: mail exchangers from DNS"`
 	Port              int                 `toml:"port" doc:"port of mail exchangers, and of smarthosts written without one"`
 	TLS               string              `toml:"tls" doc:"STARTTLS outbound: opportunistic, required (encrypted to whomever), verify (certificate and name checked) or off"`
+	MTASTS            bool                `toml:"mta_sts" doc:"keep to what the recipients' domain says of its mail exchangers (MTA-STS, RFC 8461): only those it names, over TLS with a certificate for their name"`
 	CA                string              `toml:"ca" doc:"PEM file with the CAs for tls = verify; default the system's"`
 	User              string              `toml:"user" doc:"name for AUTH at the smarthost; empty: none"`
 	Password          connectors.Secret   `toml:"password" doc:"password for it; @file reads it from a file"`
@@ -79,7 +80,7 @@ func NewConfig() *Config {
 		MaxRecipients: 5000, MaxConnections: 1000, MaxPerHost: 200,
 		Idle: d(5 * time.Minute), Session: d(4 * time.Hour), Drain: d(30 * time.Second),
 		LineEnds: "reject", AnyoneTo: []string{"MS:", "X400:"},
-		Port: 25, TLS: "opportunistic",
+		Port: 25, TLS: "opportunistic", MTASTS: true,
 		ConnectTimeout: d(30 * time.Second), ReplyTimeout: d(5 * time.Minute), FinalTimeout: d(10 * time.Minute),
 		ReuseIdle: d(10 * time.Second), ReuseMessages: 1000,
 	}

@@ -30,7 +30,8 @@ type Connector struct {
 	resolver  *net.Resolver
 	self      selfNames
 	pool      *pool
-	dkim      *dkimSigner // nil: nothing is signed
+	sts       *stsPolicies // nil: none are asked for
+	dkim      *dkimSigner  // nil: nothing is signed
 }
 
 func newConnector(env connectors.Env, c *Config, certs *certificate) (*Connector, error) {
@@ -53,6 +54,9 @@ func newConnector(env connectors.Env, c *Config, certs *certificate) (*Connector
 	}
 	if k.dkim, err = newDKIMSigner(env, c); err != nil {
 		return nil, err
+	}
+	if c.MTASTS && c.TLS != "off" {
+		k.sts = newSTSPolicies(k.resolver, k.log)
 	}
 	k.tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetClientCertificate: certs.forClient, InsecureSkipVerify: c.TLS != "verify"}
 	if c.CA != "" {
@@ -116,9 +120,12 @@ func (c *Connector) originator(env *mail.Envelope) (address.Mailbox, error) {
 func (c *Connector) close() error { return c.pool.close() }
 
 // forHost is the TLS configuration for one host.
-func (c *Connector) forHost(host string) *tls.Config {
+func (c *Connector) forHost(host string, strict bool) *tls.Config {
 	t := c.tlsConfig.Clone()
 	t.ServerName = host
+	if strict && t.InsecureSkipVerify {
+		t.InsecureSkipVerify, t.RootCAs = false, c.sts.roots
+	}
 	return t
 }
 

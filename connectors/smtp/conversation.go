@@ -12,15 +12,16 @@ import (
 
 // conversation is one SMTP session with a peer, with us as the client. It is used by one delivery at a time.
 type conversation struct {
-	c    *Connector
-	host string // as the peer is called in words to people
-	raw  net.Conn
-	wire net.Conn // the same, or TLS on it
-	r    *bufio.Reader
-	w    []byte            // commands and data not yet written
-	ext  map[string]string // EHLO keyword in capitals: its parameters
-	tls  bool
-	sent int // messages
+	c      *Connector
+	host   string // as the peer is called in words to people
+	raw    net.Conn
+	wire   net.Conn // the same, or TLS on it
+	r      *bufio.Reader
+	w      []byte            // commands and data not yet written
+	ext    map[string]string // EHLO keyword in capitals: its parameters
+	tls    bool
+	strict bool // the host must prove its name
+	sent   int  // messages
 }
 
 // sendBuffer is how much is gathered before it is written.

@@ -23,6 +23,10 @@ func (c *Connector) open(ctx context.Context, hop string) (*conversation, *mail.
 	if f != nil {
 		return nil, f
 	}
+	targets, strict, f := c.allowed(ctx, hop, targets)
+	if f != nil {
+		return nil, f
+	}
 	tried := 0
 	var last *mail.Failure
 	for _, t := range targets {
@@ -35,7 +39,7 @@ func (c *Connector) open(ctx context.Context, hop string) (*conversation, *mail.
 			if tried++; tried > maxAddresses {
 				return nil, last
 			}
-			v, f := c.call(ctx, t.host, a)
+			v, f := c.call(ctx, t.host, a, strict)
 			if f == nil {
 				return v, nil
 			}
@@ -48,25 +52,26 @@ func (c *Connector) open(ctx context.Context, hop string) (*conversation, *mail.
 	return nil, last
 }
 
-// call opens a session at one address. When TLS is opportunistic and fails, it calls again without.
-func (c *Connector) call(ctx context.Context, host, addr string) (*conversation, *mail.Failure) {
-	v, f := c.callOnce(ctx, host, addr, c.cfg.TLS != "off")
-	if f != nil && c.cfg.TLS == "opportunistic" && errors.Is(f, errTLS) && ctx.Err() == nil {
+// call opens a session at one address. When TLS is opportunistic and fails, it calls again without. strict is for a host that must prove
+// its name, whatever the configuration says.
+func (c *Connector) call(ctx context.Context, host, addr string, strict bool) (*conversation, *mail.Failure) {
+	v, f := c.callOnce(ctx, host, addr, c.cfg.TLS != "off", strict)
+	if f != nil && c.cfg.TLS == "opportunistic" && !strict && errors.Is(f, errTLS) && ctx.Err() == nil {
 		c.log.Info("TLS failed, going on in the clear", "dest", host, "err", f)
-		v, f = c.callOnce(ctx, host, addr, false)
+		v, f = c.callOnce(ctx, host, addr, false, false)
 	}
 	return v, f
 }
 
 var errTLS = errors.New("TLS handshake failed")
 
-func (c *Connector) callOnce(ctx context.Context, host, addr string, useTLS bool) (*conversation, *mail.Failure) {
+func (c *Connector) callOnce(ctx context.Context, host, addr string, useTLS, strict bool) (*conversation, *mail.Failure) {
 	d := net.Dialer{Timeout: c.cfg.ConnectTimeout.D()}
 	raw, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, linkFailure(host, "can't be reached", err)
 	}
-	v := &conversation{c: c, host: host, raw: raw, wire: raw, r: bufio.NewReader(raw)}
+	v := &conversation{c: c, host: host, strict: strict, raw: raw, wire: raw, r: bufio.NewReader(raw)}
 	defer context.AfterFunc(ctx, v.cut)()
 	if f := v.begin(useTLS, hostOf(raw.RemoteAddr())); f != nil {
 		v.cut()
@@ -92,8 +97,8 @@ func (v *conversation) begin(useTLS bool, ip netip.Addr) *mail.Failure {
 			return f
 		}
 	}
-	if p := v.c.cfg.TLS; !v.tls && (p == "required" || p == "verify") {
-		f := linkFailure(v.host, "does not offer STARTTLS, which the configuration requires", nil)
+	if p := v.c.cfg.TLS; !v.tls && (v.strict || p == "required" || p == "verify") {
+		f := linkFailure(v.host, "does not offer STARTTLS, which the configuration or the domain's MTA-STS policy requires", nil)
 		f.Enhanced = "4.7.4"
 		return f
 	}
@@ -138,14 +143,14 @@ func (v *conversation) startTLS() *mail.Failure {
 	switch {
 	case err != nil:
 		return linkFailure(v.host, "broke off at STARTTLS", err)
-	case rep.code != 220 && v.c.cfg.TLS == "opportunistic":
+	case rep.code != 220 && v.c.cfg.TLS == "opportunistic" && !v.strict:
 		return nil
 	case rep.code != 220:
 		return rep.failure(stageConnect, v.host)
 	case v.r.Buffered() > 0: // what came in the clear must not count as said over TLS
 		return linkFailure(v.host, "sent something behind its reply to STARTTLS", errTLS)
 	}
-	t := tls.Client(v.raw, v.c.forHost(v.host))
+	t := tls.Client(v.raw, v.c.forHost(v.host, v.strict))
 	if err = t.SetDeadline(time.Now().Add(v.c.cfg.ConnectTimeout.D())); err == nil {
 		err = t.Handshake()
 	}
