@@ -22,6 +22,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// A program with the race detector sleeps for a second when it ends, so that late races are seen. The scripts start it
+	// hundreds of times, and what a command still does after its last word is no goroutine of ours.
+	if err := os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=20"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	testscript.Main(m, map[string]func(){"backbone": main})
 }
 
@@ -44,6 +50,7 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Setenv("BACKBONE_CONFIG", filepath.Join(e.WorkDir, "a", "backbone.toml"))
 			return nil
 		},
