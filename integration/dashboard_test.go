@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/smtp"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,21 +24,32 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 )
 
-// moody is an SMTP host that takes everything, or refuses what its mood says.
+// moody is an SMTP host that takes everything, or refuses what its mood says. Mail for nobody it gives back, as mail for a
+// mailbox that is not there.
 type moody struct {
 	addr   string
-	greyed atomic.Bool // recipients that begin with "slow" are put off
+	back   string         // where it sends its reports: the site's SMTP
+	giving sync.WaitGroup // reports under way
+	greyed atomic.Bool    // recipients that begin with "slow" are put off
 	took   atomic.Int64
 }
 
-func (m *moody) NewSession(*gosmtp.Conn) (gosmtp.Session, error) { return &moodySession{m}, nil }
+func (m *moody) NewSession(*gosmtp.Conn) (gosmtp.Session, error) { return &moodySession{m: m}, nil }
 
-type moodySession struct{ m *moody }
+type moodySession struct {
+	m        *moody
+	from, to string
+}
 
-func (s *moodySession) Reset()                                 {}
-func (s *moodySession) Logout() error                          { return nil }
-func (s *moodySession) Mail(string, *gosmtp.MailOptions) error { return nil }
+func (s *moodySession) Reset()        {}
+func (s *moodySession) Logout() error { return nil }
+func (s *moodySession) Mail(from string, _ *gosmtp.MailOptions) error {
+	s.from = from
+	return nil
+}
+
 func (s *moodySession) Rcpt(to string, _ *gosmtp.RcptOptions) error {
+	s.to = to
 	if strings.HasPrefix(to, "slow") && s.m.greyed.Load() {
 		return &gosmtp.SMTPError{Code: 451, EnhancedCode: gosmtp.EnhancedCode{4, 7, 1}, Message: "greylisted, come back in five minutes"}
 	}
@@ -44,11 +57,28 @@ func (s *moodySession) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 }
 
 func (s *moodySession) Data(r io.Reader) error {
-	_, err := io.Copy(io.Discard, r)
-	if err == nil {
-		s.m.took.Add(1)
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return err
 	}
-	return err
+	s.m.took.Add(1)
+	if s.to == "nobody@example.com" {
+		from := s.from
+		s.m.giving.Go(func() { s.m.giveBack(from, string(text)) })
+	}
+	return nil
+}
+
+// giveBack reports that there is no such mailbox (RFC 3464). A report that is not taken shows in what waits for it.
+func (m *moody) giveBack(to, text string) {
+	head, _, _ := strings.Cut(text, "\r\n\r\n")
+	report := "From: <postmaster@example.com>\r\nTo: <" + to + ">\r\nSubject: Undeliverable\r\nMIME-Version: 1.0\r\n" +
+		"Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nNo such mailbox.\r\n" +
+		"--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mail.example.com\r\n\r\nFinal-Recipient: rfc822; nobody@example.com\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n" +
+		"--b\r\nContent-Type: text/rfc822-headers\r\n\r\n" + head + "\r\n\r\n--b--\r\n"
+	if err := smtp.SendMail(m.back, nil, "", []string{to}, []byte(report)); err != nil {
+		log.Printf("mail.example.com: %v", err)
+	}
 }
 
 func startMoody(t *testing.T) *moody {
@@ -70,6 +100,7 @@ func startMoody(t *testing.T) *moody {
 		if err := <-ended; err != nil && !errors.Is(err, gosmtp.ErrServerClosed) {
 			t.Error(err)
 		}
+		m.giving.Wait()
 	})
 	return m
 }
@@ -86,6 +117,7 @@ func operated(t *testing.T, m *moody, control string) (s *site, url string) {
 	if s.log, err = os.Create(filepath.Join(s.dir, "daemon.log")); err != nil {
 		t.Fatal(err)
 	}
+	m.back = s.smtp
 	listen := loopback.Port(t)
 	text := fmt.Sprintf(`
 [site]
@@ -101,6 +133,9 @@ listen = %q
 [retry]
 open_interval = "30m"
 smtp = ["30m"]
+[[monitor.link]]
+name = "mail.example.com"
+to = "SMTP:nobody@example.com"
 [connector.msmail]
 type = "msmail"
 dir = "."
@@ -178,7 +213,7 @@ func fillSite(t *testing.T, s *site) {
 	until(t, 30*time.Second, "the mail has settled", func() bool {
 		l := s.backbone("queue", "list", "--json")
 		return strings.Contains(l, "greylisted") && strings.Contains(l, "third quarter") && strings.Count(l, "\n") == 2 && len(delivered(t, s.po("NET/PO3"))) == 7 &&
-			strings.Contains(s.quarantined(), "POISON")
+			strings.Contains(s.quarantined(), "POISON") && strings.Contains(s.backbone("status", "--json"), `"state":"normal"`)
 	})
 }
 
@@ -203,35 +238,43 @@ func TestDashboard(t *testing.T) {
 		pictures(t, c, url)
 	}
 	axe := read(t, "testdata/axe-core-4.14.1.min.js")
-	t.Run("every page is accessible in light and dark", func(t *testing.T) {
-		b := c.tab(t, url)
-		// Only colours differ in the dark.
-		for scheme, rules := range map[string]string{"light": "", "dark": `, runOnly: ["color-contrast"]`} {
-			b.scheme(scheme)
-			for i, p := range everyPage {
-				if scheme == "dark" && i >= 4 {
-					break // the last ones show no colour that the others do not
+	t.Run("to read", func(t *testing.T) { // at once: nobody changes anything yet
+		accessible := func(name, scheme, rules string, pages []screen) {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				b := c.tab(t, url)
+				b.scheme(scheme)
+				for _, p := range pages {
+					b.open(p.path)
+					b.accessible(axe, rules, p.name+" in "+scheme)
 				}
+			})
+		}
+		half := len(everyPage) / 2
+		accessible("pages are accessible", "light", "", everyPage[:half])
+		accessible("the other pages, too", "light", "", everyPage[half:])
+		// Only colours differ in the dark, and the last pages show none that the first ones do not.
+		accessible("pages are accessible in the dark", "dark", `, runOnly: ["color-contrast"]`, everyPage[:4])
+		t.Run("on a narrow screen no page is wider than the screen", func(t *testing.T) {
+			t.Parallel()
+			b := c.tab(t, url)
+			b.run(chromedp.EmulateViewport(360, 740))
+			for _, p := range everyPage {
 				b.open(p.path)
-				b.accessible(axe, rules, p.name+" in "+scheme)
+				if w := eval[int](b, `document.documentElement.scrollWidth`); w > 360 {
+					t.Errorf("%s is %d wide", p.name, w)
+				}
 			}
-		}
-	})
-	t.Run("on a narrow screen no page is wider than the screen", func(t *testing.T) {
-		b := c.tab(t, url)
-		b.run(chromedp.EmulateViewport(360, 740))
-		for _, p := range everyPage {
-			b.open(p.path)
-			if w := eval[int](b, `document.documentElement.scrollWidth`); w > 360 {
-				t.Errorf("%s is %d wide", p.name, w)
-			}
-		}
+		})
 	})
 	for _, job := range []struct {
 		name string
 		do   func(*testing.T, *tab)
 	}{
 		{"find a stuck message and why", func(t *testing.T, b *tab) {
+			b.open("/")
+			b.open("/destinations")
+			b.shows("Link monitor", "mail.example.com", "normal", "1 of 1")
 			b.open("/")
 			b.shows("x400:SITEB is down, 1 waiting", "connection refused", "1 in quarantine")
 			b.fill("#find", "slow.msg\r")
@@ -430,8 +473,10 @@ role = "read"
 	}
 }
 
+type screen struct{ name, path string }
+
 // everyPage is each page once, with the path that shows something.
-var everyPage = []struct{ name, path string }{
+var everyPage = []screen{
 	{"map", "/"}, {"queue", "/queue"}, {"message", "/message?key=SLOW.MSG"}, {"destinations", "/destinations"}, {"routes", "/routes?address=MS:NET/PO2/MKUMAR"},
 	{"directory", "/directory"}, {"entry", "/directory/entry?name=MKUMAR"}, {"synchronization", "/synchronization"}, {"quarantine", "/quarantine"}, {"quarantined", "/quarantine/entry?id=NET.PO1/POISON"},
 	{"figures", "/figures"}, {"audit", "/audit"}, {"empty", "/queue?from=nobody@nowhere.example"}, {"missing", "/message?key=NONE"},
