@@ -18,20 +18,8 @@ var (
 // TestEachGuardOfTheSecurityPageHasItsTest: docs/security.md names no test and no target of the Makefile that does not
 // exist, and no row of its tables of threats is without one.
 func TestEachGuardOfTheSecurityPageHasItsTest(t *testing.T) {
-	defined := map[string]bool{}
 	root := filepath.Join("..", "..")
-	if err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		for _, m := range testDefined.FindAllStringSubmatch(string(b), -1) {
-			defined[m[1]] = true
-		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	defined := definedTests(t, root)
 	makefile := read(t, filepath.Join(root, "Makefile"))
 	threats, rows := false, 0
 	for i, line := range strings.Split(read(t, filepath.Join(root, "docs", "security.md")), "\n") {
@@ -62,4 +50,23 @@ func TestEachGuardOfTheSecurityPageHasItsTest(t *testing.T) {
 	if rows < 20 {
 		t.Errorf("the page has %d rows of threats", rows)
 	}
+}
+
+// definedTests are the names of all tests.
+func definedTests(t *testing.T, root string) map[string]bool {
+	t.Helper()
+	defined := map[string]bool{}
+	if err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		for _, m := range testDefined.FindAllStringSubmatch(string(b), -1) {
+			defined[m[1]] = true
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return defined
 }
