@@ -90,7 +90,7 @@ func isZero(f queue.Filter) bool {
 
 func (a *app) queueCommand() *cobra.Command {
 	c := &cobra.Command{Use: "queue", Short: "See and steer waiting mail"}
-	c.AddCommand(a.queueList(), a.queueShow(), a.queueRaw(), a.queueLog(), a.queueStats(), a.queueWatch(), a.queueCheck(), a.queueSalvage())
+	c.AddCommand(a.queueList(), a.queueShow(), a.queueRaw(), a.queueLog(), a.queueStats(), a.queueWatch(), a.queueCheck(), a.queueSalvage(), a.queueExport(), a.queueImport())
 	for _, v := range []struct{ name, short string }{
 		{"hold", "Hold entries until they are released"},
 		{"release", "Release held entries; they are tried at once"},
