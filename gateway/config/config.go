@@ -95,6 +95,7 @@ type Queue struct {
 	Store   string              `toml:"store" doc:"bolt: embedded in this process; postgres: in a database that several gateways share"`
 	DSN     connectors.Secret   `toml:"dsn" doc:"with store postgres: the database, as postgres://USER:PASSWORD@HOST1,HOST2/NAME?target_session_attrs=read-write or in libpq's words; text, or @FILE"`
 	Node    string              `toml:"node" doc:"with store postgres: this gateway's name, unlike any other's on the database; empty: the host's name"`
+	Silence connectors.Duration `toml:"silence" doc:"with store postgres: how long a gateway that has transfers under way may be silent before the others take them over; at least 2s"`
 	Reserve int64               `toml:"reserve" doc:"octets kept free on the queue's filesystem: below it new mail is answered 452 4.3.1"`
 	Workers int                 `toml:"workers" doc:"transfers at once, over all destinations"`
 	Lease   connectors.Duration `toml:"lease" doc:"longest time one delivery attempt may take"`
@@ -161,7 +162,7 @@ func Default() *Config {
 	return &Config{
 		Site:    Site{Data: "data"},
 		Control: Control{Listen: "127.0.0.1:8025"},
-		Queue:   Queue{Store: "bolt", Reserve: 256 << 20, Workers: 64, Lease: d(30 * time.Minute), Trash: d(7 * 24 * time.Hour), Drain: d(20 * time.Second)},
+		Queue:   Queue{Store: "bolt", Silence: d(45 * time.Second), Reserve: 256 << 20, Workers: 64, Lease: d(30 * time.Minute), Trash: d(7 * 24 * time.Hour), Drain: d(20 * time.Second)},
 		Retry: Retry{
 			OpenRetries: 144, OpenInterval: d(10 * time.Minute), TransferRetries: 2, TransferInterval: d(2 * time.Minute),
 			SMTP:   []connectors.Duration{d(15 * time.Minute), d(30 * time.Minute), d(time.Hour), d(4 * time.Hour)},
@@ -338,6 +339,9 @@ func (c *Config) check(at func(key, format string, args ...any)) {
 	}
 	positive("queue.workers", int64(c.Queue.Workers))
 	positive("queue.lease", int64(c.Queue.Lease))
+	if c.Queue.Silence.D() < 2*time.Second {
+		at("queue.silence", "%s: write 2s or more", c.Queue.Silence)
+	}
 	if c.Retry.OpenRetries < 0 || c.Retry.TransferRetries < 0 || c.Retry.TransferRetries > 1000 {
 		at("retry", "open_retries and transfer_retries are 0 or more, transfer_retries at most 1000")
 	}
