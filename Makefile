@@ -9,9 +9,10 @@ CUTS          ?= 100
 KILLS         ?= 200
 HOURS         ?= 1000
 LIVES         ?= 20
+MESSAGES      ?= 100000
 SOAK          ?= 1h
 
-.PHONY: verify vuln licences powercut crash soak sim test build tools peers fmt vet lint unit fuzz bench deb release test-release test-deb test-container
+.PHONY: verify vuln licences powercut crash cluster soak sim test build tools peers fmt vet lint unit fuzz bench deb release test-release test-deb test-container
 
 # test installs what the tests need, then formatting, vet, lint with the import floors, and every test with the race detector.
 test: peers tools fmt vet lint verify unit
@@ -69,6 +70,10 @@ crash:
 # Two sites under load for SOAK: kills, outages, then what they take early and late. For the nightly run.
 soak:
 	SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run 'TestSoak$$' ./integration
+
+# Three gateways on one queue in PostgreSQL, with MESSAGES messages: one dies, one stops and wakes up, the primary fails.
+cluster:
+	MESSAGES=$(MESSAGES) $(GO) test -count=1 -timeout 3h -v -run TestThreeGatewaysOnOneQueue ./integration
 
 # LIVES lives of HOURS virtual hours each.
 sim:

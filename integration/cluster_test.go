@@ -133,6 +133,9 @@ func (c *cluster) takenOver(by *site, node string) {
 	c.t.Helper()
 	until(c.t, time.Minute, "the work of "+node+" to be taken over", func() bool {
 		out, err := by.try("queue", "list", "--state", "leased", "--limit", "0", "--json")
+		if err != nil { // also where nothing is listed
+			_, err = by.try("status")
+		}
 		return err == nil && !strings.Contains(out, `"lease_owner":"`+node+`/`)
 	})
 }
