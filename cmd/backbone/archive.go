@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -54,7 +53,7 @@ func (a *app) queueImport() *cobra.Command {
 			"daemon of an embedded queue must not run; gateways that share one may. Entries get new ids. Reading the same file\n" +
 			"again stores nothing twice, so that an import that was broken off is simply repeated.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var r io.Reader = cmd.InOrStdin()
+			r := cmd.InOrStdin()
 			if args[0] != "-" {
 				f, err := os.Open(args[0])
 				if err != nil {
