@@ -37,6 +37,8 @@ func (a *app) findConfig() string {
 	return ""
 }
 
+var errNoConfig = errors.New("no configuration found: say which with --config, or make one with `backbone init DIR`")
+
 // load reads the configuration; without one, that of the running demo, then the embedded default.
 func (a *app) load() (*config.Config, error) {
 	if p := a.findConfig(); p != "" {
@@ -47,7 +49,7 @@ func (a *app) load() (*config.Config, error) {
 	}
 	p := filepath.Join(embeddedDir, "backbone.toml")
 	if _, err := os.Stat(p); err != nil {
-		return nil, fmt.Errorf("no configuration found: say which with --config, or make one with `backbone init DIR`")
+		return nil, errNoConfig
 	}
 	return config.Load(p, kinds)
 }
@@ -73,6 +75,9 @@ func (a *app) client() (c *control.Client, close func() error, err error) {
 		}
 	}
 	cfg, err := a.load()
+	if errors.Is(err, errNoConfig) {
+		return nil, nil, fmt.Errorf("%w: no configuration found here, and no demo runs", control.ErrNoDaemon)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

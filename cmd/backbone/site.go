@@ -48,7 +48,7 @@ type site struct {
 }
 
 // openSite opens everything in the order in which it is needed. On error what was opened is closed again. With
-// connect false the connectors are left out: enough to look at the queue and change it offline.
+// connect false nothing is bound and connectors that can't be opened are left out: to look at the queue and change it offline.
 func openSite(cfg *config.Config, log *slog.Logger, connect bool) (s *site, err error) {
 	return openSiteOn(&sockets{}, cfg, log, connect)
 }
@@ -95,10 +95,13 @@ func openSiteOn(bound *sockets, cfg *config.Config, log *slog.Logger, connect bo
 	}
 	s.closers = append(s.closers, s.track.Close)
 	var members []gateway.Member
-	if connect {
-		if members, err = s.connect(id); err != nil {
+	incomplete := error(nil)
+	if members, err = s.connect(id, connect); err != nil {
+		if connect {
 			return s, err
 		}
+		log.Warn("a connector is missing: nothing can be sent or rerouted", "err", err)
+		incomplete = err
 	}
 	members = append(members, gateway.Member{
 		Connector: gateway.NewPostmasterFile(filepath.Join(cfg.Site.Data, "postmaster.mbox")),
@@ -129,7 +132,7 @@ func openSiteOn(bound *sockets, cfg *config.Config, log *slog.Logger, connect bo
 	s.sources = append(s.sources, s.agent, watch)
 	s.service = &control.Service{
 		Gateway: s.gw, Agent: s.agent, Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, DeleteGuard: cfg.Directory.DeleteGuard,
-		Audit: audit, Monitor: watch, Flow: control.NewFlow(s.store.Stats), Version: version, Started: time.Now(), Log: log,
+		Incomplete: incomplete, Audit: audit, Monitor: watch, Flow: control.NewFlow(s.store.Stats), Version: version, Started: time.Now(), Log: log,
 	}
 	if connect {
 		s.service.Reload = s.reload
@@ -151,8 +154,9 @@ func (s *site) answerTrace(ctx context.Context, peer, id string, asked []string)
 	return s.service.AnswerTrace(ctx, peer, id, asked)
 }
 
-// connect opens the connectors, all of one kind at once so that they can share listeners.
-func (s *site) connect(id connectors.Site) ([]gateway.Member, error) {
+// connect opens the connectors, all of one kind at once so that they can share listeners. With listen false they are bound to
+// nothing: they say where mail goes, and nobody can call.
+func (s *site) connect(id connectors.Site, listen bool) ([]gateway.Member, error) {
 	env := connectors.Env{
 		Site: id, Book: s.dir, Log: s.log, Replica: s.agent.Answer, Trace: s.answerTrace,
 		Dir: func(name string) (string, error) {
@@ -161,7 +165,11 @@ func (s *site) connect(id connectors.Site) ([]gateway.Member, error) {
 		},
 		Base: s.cfg.Dir(), Listen: s.sockets.listen,
 	}
+	if !listen {
+		env.Listen = listenNowhere
+	}
 	var members []gateway.Member
+	var missing []error
 	for _, k := range kinds {
 		var cfgs []connectors.Config
 		for _, c := range s.cfg.Connectors {
@@ -174,7 +182,12 @@ func (s *site) connect(id connectors.Site) ([]gateway.Member, error) {
 		}
 		o, err := k.Open(env, cfgs)
 		if err != nil {
-			return nil, fmt.Errorf("connector type %s: %w", k.Type, err)
+			err = fmt.Errorf("connector type %s: %w", k.Type, err)
+			if listen {
+				return nil, err
+			}
+			missing = append(missing, err)
+			continue
 		}
 		if o.Close != nil {
 			s.closers = append(s.closers, o.Close)
@@ -188,7 +201,7 @@ func (s *site) connect(id connectors.Site) ([]gateway.Member, error) {
 		}
 		s.sources = append(s.sources, o.Sources...)
 	}
-	return members, nil
+	return members, errors.Join(missing...)
 }
 
 // serve runs the site until ctx ends, then drains: sources stop first, then deliveries, then everything is closed.

@@ -74,13 +74,13 @@ func (a *app) status(st control.Status) error {
 	for _, b := range control.AgeBounds {
 		head = append(head, "<"+age(b))
 	}
-	t = a.table(append(head, "OLDER")...)
+	t = a.table(append(head, "OLDER", "LAST ERROR")...)
 	for _, r := range st.Ages {
 		row := []string{r.Dest, fmt.Sprint(r.Total)}
 		for _, n := range r.Buckets {
 			row = append(row, fmt.Sprint(n))
 		}
-		t.row(row...)
+		t.row(append(row, cut(r.Last, 90))...)
 	}
 	return t.flush()
 }

@@ -41,6 +41,8 @@ type Service struct {
 	Monitor   *monitor.Monitor // nil: no way is watched
 	// DeleteGuard is the directory import's, in percent.
 	DeleteGuard int
+	// Incomplete says which connectors could not be opened, for a service without a daemon: nothing is routed then. nil: all are there.
+	Incomplete error
 	// Stopping ends what would otherwise go on for ever, such as a stream of events; nil: nothing does.
 	Stopping context.Context
 	// Reload reads the configuration again, or with dryRun only compares it; nil where there is no daemon.
@@ -143,8 +145,14 @@ func (s *Service) change(ctx context.Context, verb string, r ChangeRequest) (Cha
 	var err error
 	switch verb {
 	case "reroute":
+		if err := s.complete(); err != nil {
+			return Changed{}, err
+		}
 		n, err = s.Gateway.Reroute(ctx, r.Filter, r.Connector, r.By, r.Reason, r.DryRun)
 	case "bounce":
+		if err := s.complete(); err != nil {
+			return Changed{}, err
+		}
 		n, err = s.Gateway.Bounce(ctx, r.Filter, r.By, r.Reason, r.DryRun)
 	case "restore", "purge":
 		n, err = s.Gateway.Change(ctx, r.Filter, queue.Op{Verb: queue.Verb(verb), Reason: r.Reason, By: r.By}, r.DryRun)
@@ -157,6 +165,14 @@ func (s *Service) change(ctx context.Context, verb string, r ChangeRequest) (Cha
 		return Changed{}, &Error{http.StatusNotFound, "no such verb: " + verb}
 	}
 	return Changed{n, r.DryRun}, err
+}
+
+// complete tells that mail can be routed: without a connector it would go another way, or back.
+func (s *Service) complete() error {
+	if s.Incomplete != nil {
+		return fmt.Errorf("not done, since mail can't be routed now: %w", s.Incomplete)
+	}
+	return nil
 }
 
 // first names the first n entries that a filter selects.
@@ -325,11 +341,13 @@ type Status struct {
 	Ages        []AgeRow             `json:"ages"`
 }
 
-// AgeRow is one destination's waiting mail by age, as qshape shows it.
+// AgeRow is one destination's waiting mail by age, as qshape shows it, with the latest failure among it.
 type AgeRow struct {
 	Dest    string `json:"dest"`
 	Total   int    `json:"total"`
 	Buckets []int  `json:"buckets"` // upper bounds: AgeBounds, the last open
+	Last    string `json:"last,omitempty"`
+	lastAt  time.Time
 }
 
 // AgeBounds are the buckets' upper bounds.
@@ -364,6 +382,9 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 				r = &AgeRow{Dest: name, Buckets: make([]int, len(AgeBounds)+1)}
 				rows[name] = r
 				order = append(order, name)
+			}
+			if it.Last != nil && !it.Changed.Before(r.lastAt) {
+				r.Last, r.lastAt = it.Last.Error(), it.Changed
 			}
 			r.Total++
 			r.Buckets[bucket(now.Sub(it.Envelope.Arrived))]++

@@ -56,6 +56,9 @@ func (s *Service) Submit(ctx context.Context, sub Submission, r io.Reader) (Subm
 	if err != nil {
 		return Submitted{}, err
 	}
+	if err := s.complete(); err != nil {
+		return Submitted{}, err
+	}
 	rec, err := s.Gateway.Accept(ctx, connectors.Submission{Envelope: env, Content: content})
 	if err != nil {
 		f := mail.AsFailure(err)
