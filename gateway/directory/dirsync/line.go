@@ -205,7 +205,7 @@ func (r *reader) detail(n int, s string) {
 		r.problem(n, 0, CodeColumn1, "a template line can only follow a whole A or M record")
 		return
 	}
-	prompt, value, ok := strings.Cut(strings.TrimLeft(s[1:], " \t"), ":/")
+	prompt, value, ok := strings.Cut(strings.TrimLeft(oneLine(s[1:]), " "), ":/")
 	if !ok {
 		r.problem(n, r.current.Number, CodeTemplate, "template line %q has no :/", cut(s, 40))
 		return
@@ -223,7 +223,7 @@ func (r *reader) prompt(n int, s string) {
 			width, err = strconv.Atoi(f[1])
 		}
 	}
-	if len(f) < 4 || err != nil || len(r.current.Prompts) == maxDetails {
+	if len(f) < 4 || err != nil || len(r.current.Prompts) == maxDetails || oneLine(s) != s {
 		r.problem(n, r.current.Number, CodeTemplate, "template definition %q is not Prompt:~start~width~edit~data~", cut(s, 40))
 		return
 	}
