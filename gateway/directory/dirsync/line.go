@@ -214,6 +214,7 @@ func (r *reader) detail(n int, s string) {
 }
 
 func (r *reader) prompt(n int, s string) {
+	s = strings.ReplaceAll(s, "\t", " ")
 	prompt, rest, _ := strings.Cut(s, ":~")
 	f := strings.Split(rest, "~")
 	var start, width int
