@@ -276,6 +276,34 @@ func (s *Server) end(sig syscall.Signal) {
 	s.cmd = nil
 }
 
+// CPU is the processor time in seconds that the server and all its processes have used, in steps of 10 ms each.
+func (s *Server) CPU() (seconds float64, err error) {
+	pid := s.cmd.Process.Pid
+	for _, p := range append(children(pid), pid) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // counted with the postmaster's ended ones next time
+		}
+		if err != nil {
+			return 0, err
+		}
+		_, rest, _ := strings.Cut(string(b), ") ")
+		fields := strings.Fields(rest)
+		use := fields[11:13] // utime, stime (proc(5) 14, 15)
+		if p == pid {
+			use = fields[11:15] // and those of children that have ended
+		}
+		for _, f := range use {
+			ticks, err := strconv.ParseFloat(f, 64)
+			if err != nil {
+				return 0, err
+			}
+			seconds += ticks / 100
+		}
+	}
+	return seconds, nil
+}
+
 // children are the processes that a process has started.
 func children(parent int) (pids []int) {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")

@@ -1,0 +1,146 @@
+package pgqueue
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"backbone/gateway/address"
+	"backbone/gateway/mail"
+	"backbone/queue"
+	"backbone/queue/boltqueue"
+	"backbone/queue/pgqueue/pgtest"
+)
+
+// BenchmarkGateways carries messages of 4 KiB through a queue: each is put, leased and settled, by eight workers a gateway. The
+// embedded store and one to three gateways on PostgreSQL are measured in one run, on the same disk, because only their
+// ratios say anything (docs/scale.md).
+func BenchmarkGateways(b *testing.B) {
+	b.Run("embedded", func(b *testing.B) {
+		s, err := boltqueue.Open(b.TempDir(), boltqueue.Options{Reserve: 1})
+		if err != nil {
+			b.Fatal(err)
+		}
+		carry(b, []queue.Store{s}, nil)
+	})
+	disk, err := pgtest.Start(os.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := disk.Remove(); err != nil {
+			b.Error(err)
+		}
+	})
+	for n := 1; n <= 3; n++ {
+		b.Run(fmt.Sprintf("postgres-%d", n), func(b *testing.B) {
+			name := fmt.Sprintf("bench%d", schemas.Add(1))
+			if err := disk.Exec(b.Context(), "create schema "+name); err != nil {
+				b.Fatal(err)
+			}
+			var stores []queue.Store
+			for i := range n {
+				s, err := Open(b.Context(), Options{DSN: disk.DSN() + "&search_path=" + name, Node: fmt.Sprint("gw", i)})
+				if err != nil {
+					b.Fatal(err)
+				}
+				stores = append(stores, s)
+			}
+			carry(b, stores, disk)
+		})
+	}
+}
+
+const workersEach = 8
+
+// ours is this process's processor time in seconds.
+func ours(b *testing.B) float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+}
+
+func carry(b *testing.B, stores []queue.Store, server *pgtest.Server) {
+	used := func() float64 {
+		if server == nil {
+			return 0
+		}
+		cpu, err := server.CPU()
+		if err != nil {
+			b.Fatal(err)
+		}
+		return cpu
+	}
+	theirs, mine := used(), ours(b)
+	text := strings.Repeat("x", 4<<10)
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var mu sync.Mutex
+	var waits []time.Duration
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for i, s := range stores {
+		for w := range workersEach {
+			d := queue.Dest{Connector: "internet", Host: fmt.Sprintf("%d.%d.example", i, w)}
+			wg.Go(func() {
+				var mine []time.Duration
+				for left.Add(-1) >= 0 {
+					began := time.Now()
+					if err := one(b.Context(), s, d, text); err != nil {
+						b.Error(err)
+						return
+					}
+					mine = append(mine, time.Since(began))
+				}
+				mu.Lock()
+				waits = append(waits, mine...)
+				mu.Unlock()
+			})
+		}
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric((used()-theirs)*1e6/float64(b.N), "server-cpu-us")
+	b.ReportMetric((ours(b)-mine)*1e6/float64(b.N), "gateway-cpu-us")
+	for _, s := range stores {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	}
+	slices.Sort(waits)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+	b.ReportMetric(float64(waits[len(waits)/2].Microseconds()), "median-us")
+	b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds()), "p99-us")
+}
+
+// one carries one message.
+func one(ctx context.Context, s queue.Store, d queue.Dest, text string) error {
+	g, err := s.Stage(ctx, strings.NewReader(text), 0)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	_, _, err = s.Put(ctx, queue.New{Body: g, Items: []queue.Item{{Dest: d, Next: now.Add(-time.Second), Expires: now.Add(time.Hour), Envelope: mail.Envelope{
+		ID: "A-1", Arrived: now, Recipients: []mail.Recipient{{Address: address.Address{Type: address.SMTP, Value: "bob@example.com"}}}}}}})
+	if err != nil {
+		return err
+	}
+	for {
+		ls, err := s.Lease(ctx, d, "bench", 1, time.Hour)
+		if err != nil {
+			return err
+		}
+		if len(ls) == 1 {
+			return s.Settle(ctx, ls[0], queue.Settlement{})
+		}
+	}
+}
