@@ -30,7 +30,7 @@ func (g *Gateway) Change(ctx context.Context, f queue.Filter, op queue.Op, dryRu
 		}
 		dests[it.Dest] = true
 		e := event(operatorEvent(op.Verb), &it.Envelope)
-		e.Item, e.Dest, e.Text = it.ID.String(), it.Dest.String(), fmt.Sprintf("%s by %s: %s", op.Verb, op.By, op.Reason)
+		e.Item, e.Dest, e.Text = it.ID.String(), it.Dest.String(), strings.TrimSuffix(fmt.Sprintf("%s by %s: %s", op.Verb, op.By, op.Reason), ": ")
 		g.track(ctx, e)
 		return nil
 	})

@@ -20,12 +20,12 @@ import (
 
 var (
 	demoA = siteTemplate{
-		File: "sitea.toml", Name: "SITEA", Domain: "sitea.example", PO: "NET/PO1", Data: "sitea-data", Control: "127.0.0.1:8025", SMTP: "127.0.0.1:2525", X400: "127.0.0.1:1102",
-		Peer: &peerTemplate{Name: "SITEB", Domain: "siteb.example", PO: "NET/PO2", SMTP: "127.0.0.1:2526", X400: "127.0.0.1:1103"},
+		File: "sitea.toml", Name: "SITEA", Domain: "sitea.example", PO: "NET/PO1", Data: "sitea-data", Control: "127.0.0.1:8025", SMTP: "127.0.0.1:2525", X400: "127.0.0.1:1102", Link: "127.0.0.1:4025",
+		Peer: &peerTemplate{Name: "SITEB", Domain: "siteb.example", PO: "NET/PO2", SMTP: "127.0.0.1:2526", X400: "127.0.0.1:1103", Link: "127.0.0.1:4026"},
 	}
 	demoB = siteTemplate{
-		File: "siteb.toml", Name: "SITEB", Domain: "siteb.example", PO: "NET/PO2", Data: "siteb-data", Control: "127.0.0.1:8026", SMTP: "127.0.0.1:2526", X400: "127.0.0.1:1103",
-		Peer: &peerTemplate{Name: "SITEA", Domain: "sitea.example", PO: "NET/PO1", SMTP: "127.0.0.1:2525", X400: "127.0.0.1:1102"},
+		File: "siteb.toml", Name: "SITEB", Domain: "siteb.example", PO: "NET/PO2", Data: "siteb-data", Control: "127.0.0.1:8026", SMTP: "127.0.0.1:2526", X400: "127.0.0.1:1103", Link: "127.0.0.1:4026",
+		Peer: &peerTemplate{Name: "SITEA", Domain: "sitea.example", PO: "NET/PO1", SMTP: "127.0.0.1:2525", X400: "127.0.0.1:1102", Link: "127.0.0.1:4025"},
 	}
 )
 
@@ -71,11 +71,15 @@ func (a *app) demo(ctx context.Context, dir string, once bool) error {
 	}
 	logPath := filepath.Join(dir, "demo.log")
 	var sites []*site
-	for _, d := range []siteTemplate{demoA, demoB} {
+	var configs []string
+	for _, d := range []siteTemplate{demoA, demoB} { // both first: each knows the other's certificate
 		p, err := writeSite(dir, d)
 		if err != nil {
 			return err
 		}
+		configs = append(configs, p)
+	}
+	for _, p := range configs {
 		cfg, err := config.Load(p, kinds)
 		if err != nil {
 			return err
@@ -285,6 +289,7 @@ Try in another terminal:
     backbone probe MS:NET/PO2/MKUMAR                          # an X.400 probe, and Site B's report on it
     backbone connector suspend x400 --reason 'line works'     # mail takes the dearer way, SMTP
     backbone queue list
+    backbone trace THERE.MSG                                  # one timeline, both sites
 
 `, dir)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"net/url"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"backbone/gateway/agent"
 	"backbone/gateway/control"
+	"backbone/gateway/directory/dirsync"
 
 	"github.com/spf13/cobra"
 )
@@ -121,7 +123,23 @@ func (a *app) dirsyncExport() *cobra.Command {
 		Long: "Write the address list for a post office as IMPORT.EXE reads it: all that it would get by directory\nsynchronization. Without a post office, all there is. `backbone directory export` writes Exchange's CSV.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(func(c *control.Client) error {
-				return c.Text(cmd.Context(), "/v1/dirsync/export", url.Values{"postoffice": args}, a.out)
+				if !a.json {
+					return c.Text(cmd.Context(), "/v1/dirsync/export", url.Values{"postoffice": args}, a.out)
+				}
+				var text bytes.Buffer
+				if err := c.Text(cmd.Context(), "/v1/dirsync/export", url.Values{"postoffice": args}, &text); err != nil {
+					return err
+				}
+				ts, _ := dirsync.ParseImport(text.String()) // what we wrote ourselves
+				for _, t := range ts {
+					if err := a.printJSON(struct {
+						Op string `json:"op"` // the letter that IMPORT.EXE reads
+						dirsync.Transaction
+					}{string(rune(t.Op)), t}); err != nil {
+						return err
+					}
+				}
+				return nil
 			})
 		}}
 }

@@ -24,13 +24,14 @@ type siteTemplate struct {
 	Control string
 	SMTP    string
 	X400    string
+	Link    string // where the joined site's link calls; only with Peer
 	// Peer is the joined site; nil when there is none yet.
 	Peer *peerTemplate
 }
 
 // peerTemplate is the other site as a configuration names it.
 type peerTemplate struct {
-	Name, Domain, PO, SMTP, X400 string
+	Name, Domain, PO, SMTP, X400, Link string
 }
 
 var embeddedSite = siteTemplate{
@@ -38,7 +39,7 @@ var embeddedSite = siteTemplate{
 	Control: "127.0.0.1:8025", SMTP: "127.0.0.1:2525", X400: "127.0.0.1:1102",
 }
 
-var siteText = template.Must(template.New("site").Parse(`# Backbone: one site. ` + "`backbone config reference`" + ` lists every key, ` + "`backbone config check`" + ` finds every mistake.
+var siteText = template.Must(template.New("site").Funcs(template.FuncMap{"lower": strings.ToLower}).Parse(`# Backbone: one site. ` + "`backbone config reference`" + ` lists every key, ` + "`backbone config check`" + ` finds every mistake.
 
 [site]
 name = "{{.Name}}"
@@ -77,7 +78,7 @@ partner = true
 tls = "off"
 encapsulate_domain = "{{.Domain}}"
 space = [ { address = "MS:{{.PO}}", cost = 50 }, { address = "SMTP:*@{{.Domain}}", cost = 50 } ]
-relay = [ { networks = ["127.0.0.1"], partner = true, to = ["SMTP:*@{{$.Domain}}", "MS:*", "X400:*"] } ]
+relay = [ { networks = ["127.0.0.1"], partner = true, to = ["SMTP:*@{{$.Domain}}", "SMTP:*@{{.Domain}}", "MS:*", "X400:*"] } ]
 {{- else}}
 # To send to the Internet: smarthost = ["mail.example.com"], space = [ { address = "SMTP:*" } ]
 {{- end}}
@@ -94,6 +95,17 @@ local_password = "@x400.password"
 remote_password = "@x400.password"
 remote_address = "c=US;a= ;p=Northwind;o={{.Name}}"
 space = [ { address = "MS:{{.PO}}", cost = 1 } ]
+
+# The site link to {{.Name}}. It has no address space, so mail takes the other ways; over it each site tells the other what
+# became of a message: "backbone trace" shows both parts.
+[connector.link]
+type = "site"
+listen = "{{$.Link}}"
+peer = "{{.Link}}"
+peer_site = "{{.Name}}"
+certificate = "{{lower $.Name}}-identity/site.crt"
+key = "{{lower $.Name}}-identity/site.key"
+peer_certificate = "{{lower .Name}}-identity/site.crt"
 {{- else}}
 
 # The X.400 Connector: one section for each peer MTA. Its password is in x400.password.

@@ -233,7 +233,11 @@ func (a *Agent) view(ed *directory.Edit, p PostOffice) *view {
 	return &view{ed: ed, own: "PCM:" + p.Address, po: p.Address, types: p.Types, full: p.Templates}
 }
 
+// sees tells what a list is for: for nobody in particular, all there is.
 func (v *view) sees(r row) bool {
+	if v.po == "" {
+		return r.Of != ""
+	}
 	return r.Of != "" && r.Of != v.own && r.From != v.po && (r.Address.Type == address.MS || slices.Contains(v.types, r.Address.Type))
 }
 
