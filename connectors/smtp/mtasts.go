@@ -67,7 +67,9 @@ func (s *stsPolicies) of(ctx context.Context, domain string) *stsPolicy {
 	if p != nil && !p.until.After(now) {
 		p = nil
 	}
-	txts, err := s.resolver.LookupTXT(ctx, "_mta-sts."+domain+".")
+	asking, cancel := context.WithTimeout(ctx, policyTime)
+	txts, err := s.resolver.LookupTXT(asking, "_mta-sts."+domain+".")
+	cancel()
 	if id := policyID(txts); err == nil && id != "" && (p == nil || p.id != id) && !pause.After(now) {
 		fetched, err := s.fetch(ctx, domain)
 		if err == nil {

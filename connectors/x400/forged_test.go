@@ -75,3 +75,23 @@ func TestAForgedTraceNamesNobodyElse(t *testing.T) {
 		t.Errorf("%d hops, the last %+v", n, env.Trace[n-1])
 	}
 }
+
+// TestAnMTAOfAnotherDomainWithOurNameIsNoLoop: names of MTAs are their domain's own.
+func TestAnMTAOfAnotherDomainWithOurNameIsNoLoop(t *testing.T) {
+	gw := &connectortest.Acceptor{}
+	v := addressed(t, "c=US;a= ;p=Northwind;o=SITEB;s=Kim;")
+	x, err := p1.NewInternalTrace([]p1.TraceElement{{GDI: p1.GDI{Country: "GB", ADMD: "gold", PRMD: "UCL"}, MTA: "SITEB", Arrival: time.Unix(9e8, 0)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Extensions = []p1.Extension{x}
+	offered(t, gw, "SITEX", *v)
+	taken := gw.Taken()
+	if len(taken) != 1 {
+		t.Fatalf("%d taken", len(taken))
+	}
+	trace := taken[0].Envelope.Trace
+	if len(trace) != 2 || trace[1].Site == "SITEB" {
+		t.Errorf("hops %+v, want the domain and its MTA", trace)
+	}
+}

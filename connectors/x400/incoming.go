@@ -198,7 +198,8 @@ func relayed(all []p1.Extension) []p1.Extension {
 	return out
 }
 
-// hops are the gateways that the trace names: MTAs of the internal trace, then foreign domains. A message that has left
+// hops are the gateways that the trace names: foreign domains, then MTAs of the internal trace, those of other domains with their
+// domain. A message that has left
 // our domain and come back is shown as having been here: then the gateway finds the loop (X.411 14.3.1).
 func (a *arrival) hops(trace []p1.TraceElement, extensions []p1.Extension) []mail.Hop {
 	var out []mail.Hop
@@ -214,8 +215,12 @@ func (a *arrival) hops(trace []p1.TraceElement, extensions []p1.Extension) []mai
 		}
 	}
 	for _, t := range p1.InternalTrace(extensions) {
-		if t.MTA != "" {
+		switch {
+		case t.MTA == "":
+		case t.GDI.Same(a.peer.gdi):
 			out = append(out, mail.Hop{Site: t.MTA, Via: a.peer.connector, At: t.Arrival})
+		default: // an MTA of another domain may well have a name like ours
+			out = append(out, mail.Hop{Site: t.GDI.String() + t.MTA, Via: a.peer.connector, At: t.Arrival})
 		}
 	}
 	if left {
