@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -204,9 +205,12 @@ func (a *app) listQueue(ctx context.Context, c *control.Client, f queue.Filter, 
 	end := a.page()
 	t := a.table("ID", "AGE", "SIZE", "STATE", "TRIES", "DEST", "FROM", "TO", "LAST")
 	now := time.Now()
-	err := c.Queue(ctx, f, limit, func(it queue.Item) error {
-		t.painted(itemColour(it), it.ID.String(), age(now.Sub(it.Envelope.Arrived)), size(it.Body.Size), stateText(it, now), fmt.Sprint(it.Attempts), it.Dest.String(),
-			it.Envelope.Originator.String(), recipients(it.Envelope.Recipients), lastText(it))
+	err := c.QueueRows(ctx, f, limit, func(r control.QueueRow) error {
+		to := r.To
+		if r.Recipients > 1 {
+			to += fmt.Sprintf(" +%d", r.Recipients-1)
+		}
+		t.painted(rowColour(r), r.ID, age(now.Sub(r.Arrived)), size(r.Size), stateText(r.State, r.Next, r.Reason, r.Owner, now), strconv.Itoa(r.Attempts), r.Dest, r.From, to, cut(r.Last, 60))
 		if n++; n%500 > 0 {
 			return nil
 		}
@@ -234,50 +238,28 @@ func (a *app) listQueue(ctx context.Context, c *control.Client, f queue.Filter, 
 	return nil
 }
 
-// itemColour is an entry's colour: what moves or waits for its first attempt has none.
-func itemColour(it queue.Item) string {
+// rowColour is an entry's colour: what moves or waits for its first attempt has none.
+func rowColour(r control.QueueRow) string {
 	switch {
-	case it.State == queue.Held:
+	case r.State == queue.Held:
 		return red
-	case it.State == queue.Ready && it.Last != nil:
+	case r.State == queue.Ready && r.Failed:
 		return yellow
 	}
 	return ""
 }
 
-func recipients(rs []mail.Recipient) string {
-	if len(rs) == 0 {
-		return ""
-	}
-	s := rs[0].Address.String()
-	if len(rs) > 1 {
-		s += fmt.Sprintf(" +%d", len(rs)-1)
-	}
-	return s
-}
-
-func stateText(it queue.Item, now time.Time) string {
+func stateText(state queue.State, next time.Time, reason, owner string, now time.Time) string {
 	switch {
-	case it.State == queue.Ready && it.Next.After(now):
-		return "ready in " + age(it.Next.Sub(now))
-	case it.State == queue.Held && it.Reason != "":
-		return "held: " + cut(it.Reason, 40)
-	case it.State == queue.Leased:
-		node, _, _ := strings.Cut(it.LeaseOwner, "/")
+	case state == queue.Ready && next.After(now):
+		return "ready in " + age(next.Sub(now))
+	case state == queue.Held && reason != "":
+		return "held: " + cut(reason, 40)
+	case state == queue.Leased:
+		node, _, _ := strings.Cut(owner, "/")
 		return "leased by " + node
 	}
-	return string(it.State)
-}
-
-func lastText(it queue.Item) string {
-	if it.Last == nil {
-		return ""
-	}
-	t := it.Last.Error()
-	if it.Last.Peer != "" {
-		t = it.Last.Peer
-	}
-	return cut(t, 60)
+	return string(state)
 }
 
 func cut(s string, n int) string {
@@ -384,7 +366,7 @@ func (a *app) showItem(it queue.Item) error {
 	line("Arrived", e.Arrived.Local().Format(time.DateTime)+" ("+age(now.Sub(e.Arrived))+" ago) by "+e.Source.Connector+" from "+e.Source.Peer+" "+e.Source.Detail)
 	line("Content", fmt.Sprintf("%d octets, sha256 %s, %s", it.Body.Size, cut(it.Body.SHA256, 17), it.Body.Where))
 	line("Destination", it.Dest.String())
-	line("State", stateText(it, now))
+	line("State", stateText(it.State, it.Next, it.Reason, it.LeaseOwner, now))
 	line("Attempts", fmt.Sprint(it.Attempts))
 	if it.State == queue.Ready {
 		line("Next attempt", it.Next.Local().Format(time.DateTime))

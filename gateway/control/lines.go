@@ -13,7 +13,7 @@ import (
 // linesPage is how many entries are read from the store, and encoded, at a time; a few times as many are in memory.
 const linesPage = 250
 
-// lines writes the entries that a filter selects, one JSON object a line, without pages: the form for many of them. A list
+// lines writes the entries that a filter selects, one JSON object a line or (format=rows) a QueueRow, without pages: the form for many of them. A list
 // that can't be finished breaks off, which the client notices; before the first entry the error is answered as usual.
 func (s *Service) lines(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
@@ -21,6 +21,10 @@ func (s *Service) lines(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		answer(w, nil, bad(err))
 		return
+	}
+	encode, kind := encodeLines, "application/jsonl"
+	if q.Get("format") == "rows" {
+		encode, kind = encodeRows, "text/tab-separated-values"
 	}
 	left := -1
 	if n, err := strconv.Atoi(q.Get("limit")); err == nil && n > 0 {
@@ -37,7 +41,7 @@ func (s *Service) lines(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/jsonl")
+	w.Header().Set("Content-Type", kind)
 	encoded := make(chan chan []byte, 2) // in the order of the list
 	g, ctx := errgroup.WithContext(r.Context())
 	g.Go(func() error {
@@ -49,7 +53,7 @@ func (s *Service) lines(w http.ResponseWriter, r *http.Request) {
 			page, out := items, make(chan []byte, 1)
 			g.Go(func() error {
 				defer close(out)
-				b, err := encodeLines(page)
+				b, err := encode(page)
 				if err == nil {
 					out <- b
 				}
