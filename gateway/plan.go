@@ -129,7 +129,7 @@ func (g *Gateway) route(to address.Address, env *mail.Envelope, tries map[string
 			Link:  g.memberState(postmasterDest.Connector, postmasterDest.Host, now),
 			Space: address.Space{Type: to.Type, Pattern: to.Value, Cost: 1, Origin: "postmaster of our domains"},
 		}
-		return postmasterDest, routing.Decision{Chosen: &c, Candidates: []routing.Candidate{c}}
+		return postmasterDest, routing.Decision{Recipient: to, Chosen: &c, Candidates: []routing.Candidate{c}}
 	}
 	dec := routing.Route(g.Table(), g.request(to, env, tries, now))
 	if dec.Failure != nil && g.settings().ReplyRoutes > 0 && dec.NoMatch {

@@ -297,6 +297,10 @@ func TestMailForThePostmasterThatNobodyIsNamedForGoesToTheFileAtOnce(t *testing.
 			t.Errorf("the file has %q, %v; want the message; waiting: %+v", b, err, r.waiting())
 		}
 		r.expect("waiting", len(r.waiting()), 0)
+		var told strings.Builder
+		if err := r.g.Explain(addr(t, "SMTP:postmaster@sitea.example")).Decision.Explain(&told); err != nil || !strings.HasPrefix(told.String(), "SMTP:postmaster@sitea.example\n  * postmaster to mbox") {
+			t.Errorf("explained as %q, %v", told.String(), err)
+		}
 		dest := queue.Dest{Connector: "postmaster", Host: "mbox"}
 		if err := r.g.Suspend(t.Context(), queue.Suspension{Dest: dest, By: "kim"}); err != nil {
 			t.Fatal(err)
