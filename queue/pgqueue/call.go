@@ -89,7 +89,31 @@ func (s *Store) patiently(ctx context.Context, deadline time.Time, f func(contex
 func (s *Store) limited(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	return f(ctx)
+	err := f(ctx)
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if away(err) || now.Sub(s.answered) >= s.gap() {
+		s.trouble = now
+	}
+	if err == nil {
+		s.answered = now
+	}
+	return err
+}
+
+// gap is how long the database may have said nothing to us before we take it that it was away. A gateway without work asks it
+// every pollEvery or so.
+func (s *Store) gap() time.Duration { return max(s.o.Silence/3, 2*pollEvery) }
+
+// away tells a database that could not be reached, or was no primary, from one that had something to say.
+func away(err error) bool {
+	if err == nil {
+		return false
+	}
+	again, unknown := passing(err)
+	_, unreachable := errors.AsType[*pgconn.ConnectError](err)
+	return again && (unknown || unreachable || code(err) == "57P03" || code(err) == "25006")
 }
 
 // once makes a change that may not be made twice. When it is not known whether it took place, done is asked, by a

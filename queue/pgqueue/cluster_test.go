@@ -377,3 +377,39 @@ func TestALongBodyEndsForItsReaderWhenItGoes(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestAfterAnOutageTheLivingKeepTheirWork has the database away for longer than a gateway may be silent.
+func TestAfterAnOutageTheLivingKeepTheirWork(t *testing.T) {
+	dsn := schema(t)
+	w := &wire{}
+	short := func(o *Options) { o.Silence = 3 * time.Second }
+	through := w.through(t, dsn)
+	a, b := member(t, through, "a", short), member(t, through, "b", short)
+	put(t, a, "", far.Host)
+	l := leaseFar(t, a, 1)[0]
+	w.gate.Lock() // as a failover: nobody is answered
+	asked := make(chan error)
+	go func() { _, err := b.Lease(context.Background(), far, "b", 1, time.Hour); asked <- err }()
+	w.severAll()
+	outage := time.Now().Add(4 * time.Second)
+	eventually(t, "the outage to pass", func() bool { return time.Now().After(outage) })
+	w.gate.Unlock()
+	if err := <-asked; err != nil {
+		t.Error(err)
+	}
+	if err := a.Settle(t.Context(), l, queue.Settlement{}); err != nil {
+		t.Errorf("its work was taken although it lives: %v", err)
+	}
+}
+
+func TestALeaseMadeInTheLastMomentOfAPredecessorIsFreed(t *testing.T) {
+	dsn := schema(t)
+	first := member(t, dsn, "gw")
+	put(t, first, "", far.Host)
+	second := member(t, dsn, "gw")
+	// What the first had sent before it was killed, and the server did afterwards.
+	if _, err := second.pool.Exec(t.Context(), `insert into lease select id, $1, 'gw', 'x', 0, 9000000000000000000, false, '[]' from item`, first.incarnation+1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the lease to be freed", func() bool { return len(leaseFar(t, second, 1)) == 1 })
+}

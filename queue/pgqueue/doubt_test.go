@@ -19,6 +19,17 @@ type wire struct {
 	after string // cut once this has been sent to the server and been answered
 	cuts  int
 	gate  sync.RWMutex // locked: nothing passes, either way
+	all   []net.Conn
+}
+
+// severAll closes all connections that there are.
+func (w *wire) severAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.all {
+		c.Close()
+	}
+	w.all = nil
 }
 
 // write passes octets on, when anything passes.
@@ -54,6 +65,9 @@ func (w *wire) through(t *testing.T, dsn string) string {
 				c.Close()
 				continue
 			}
+			w.mu.Lock()
+			w.all = append(w.all, c, s)
+			w.mu.Unlock()
 			cut := false
 			var mu sync.Mutex
 			wg.Go(func() {

@@ -202,6 +202,8 @@ func (s *Store) reap(ctx context.Context) error {
 	now := time.Now()
 	s.mu.Lock()
 	is := !s.reapAt.After(now)
+	// After an outage nobody has been able to say that he lives: who can again is given the time to.
+	settled := now.Sub(s.trouble) >= s.o.Silence/2 && now.Sub(s.answered) < s.gap()
 	if is {
 		s.reapAt = now.Add(pollEvery)
 		if s.o.virtual { // nobody else is there: only ours run out
@@ -219,7 +221,12 @@ func (s *Store) reap(ctx context.Context) error {
 	if !is {
 		return nil
 	}
-	return s.free(ctx, `l.until <= `+clock+` or exists (select 1 from node n where n.name = l.node and n.alive <= `+clock+`)`)
+	// What was leased under our name by a number older than this process was on its way when we took that one's place.
+	gone := `(l.until <= ` + clock + ` or l.node = $2 and l.epoch < $3::bigint`
+	if settled {
+		gone += ` or exists (select 1 from node n where n.name = l.node and n.alive <= ` + clock + `)`
+	}
+	return s.free(ctx, gone+")", s.o.Node, s.incarnation)
 }
 
 // free ends the leases for which the condition holds: their attempts' outcome is not known.

@@ -111,6 +111,8 @@ type Store struct {
 	poll     *time.Timer            // wakes whoever waits, for what other gateways did
 	held     map[queue.ID]time.Time // leases of ours, until when
 	reapAt   time.Time              // when leases are looked through next
+	trouble  time.Time              // when the database was last away, or this store was opened
+	answered time.Time              // when the database last answered
 	counted  queue.Stats
 	stale    time.Time // when counted is to be made anew
 	stopped  []queue.Suspension
@@ -153,7 +155,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	set("lock_timeout", "5000")
 	set("idle_in_transaction_session_timeout", "60000")
 	set("timezone", "UTC")
-	s := &Store{o: o, slog: o.Log, held: map[queue.ID]time.Time{}, wake: make(chan struct{}), alarm: make(chan struct{}, 1)}
+	s := &Store{o: o, slog: o.Log, held: map[queue.ID]time.Time{}, wake: make(chan struct{}), alarm: make(chan struct{}, 1), trouble: time.Now(), answered: time.Now()}
 	s.ctx, s.quit = context.WithCancel(context.WithoutCancel(ctx))
 	if s.pool, err = pgxpool.NewWithConfig(s.ctx, cfg); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)

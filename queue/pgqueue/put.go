@@ -279,6 +279,10 @@ func (m *message) copyBody(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
+	// It is one statement, and as long as the body.
+	if _, err := tx.Exec(ctx, fmt.Sprintf("set local statement_timeout = %d", limitFor([]*message{m}).Milliseconds())); err != nil {
+		return errors.Join(err, r.Close())
+	}
 	src := &chunks{body: int64(m.num), r: io.LimitReader(r, m.body.size), buf: make([]byte, chunkSize)}
 	_, err = tx.CopyFrom(ctx, pgx.Identifier{"chunk"}, []string{"body", "n", "data"}, src)
 	return errors.Join(err, r.Close())
