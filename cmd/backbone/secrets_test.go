@@ -73,6 +73,13 @@ remote_address = "c=US;a= ;p=Northwind;o=SITEB"
 space = [ { address = "MS:NET/PO2" } ]
 `
 
+// secretDSN names a database with a password, and secretQueue puts it into a configuration.
+const secretDSN = "postgres://kim:secret-queue@127.0.0.1:1/mail?connect_timeout=1"
+
+func secretQueue(dsn string) string {
+	return fmt.Sprintf("[queue]\nstore = \"postgres\"\ndsn = %q\n", dsn)
+}
+
 var secretInText = regexp.MustCompile(`\$(secret-[a-z]+)`)
 
 // TestSecretsComeOutNowhere: an unmistakable secret in every key that holds one, and none of them in what the program writes:
@@ -118,11 +125,14 @@ func TestSecretsComeOutNowhere(t *testing.T) {
 	for _, c := range cfg.Connectors {
 		set("connector."+c.Base().Type, c)
 	}
+	clustered, err := config.Parse(path, dir, []byte(text+secretQueue(secretDSN)), kinds)
+	check(t, err)
+	set("", clustered)
 	for k := range missing {
 		t.Errorf("this test's configuration has no secret in %s", k)
 	}
 
-	secrets := []string{hash, hash[len(hash)-20:], "secret-of-kim"}
+	secrets := []string{hash, hash[len(hash)-20:], "secret-of-kim", "secret-queue"}
 	for _, m := range secretInText.FindAllStringSubmatch(plain, -1) {
 		secrets = append(secrets, m[1], "other-"+m[1], base64.StdEncoding.EncodeToString([]byte(m[1])))
 	}
@@ -153,6 +163,31 @@ func TestSecretsComeOutNowhere(t *testing.T) {
 				continue
 			}
 			none("the error for "+wrong, err.Error())
+		}
+	}
+
+	// A queue in a database that is named wrongly.
+	for i, dsn := range []string{secretDSN, strings.Replace(secretDSN, ":1/", ":port/", 1), strings.Replace(secretDSN, "queue@", "queue%zz@", 1),
+		"host=127.0.0.1 port=x password=secret-queue", "password='secret-queue", "secret-queue"} {
+		text := text + secretQueue(dsn)
+		clustered, err := config.Parse(path, dir, []byte(text), kinds)
+		check(t, err)
+		none("printed", fmt.Sprintf("%v %+v %#v", clustered, clustered.Queue, clustered.Queue))
+		args := [][]string{{"config", "show"}, {"config", "check"}}
+		if i > 0 { // the first one is fine, and would be waited for
+			args = append(args, []string{"queue", "list", "--offline"}, []string{"serve"})
+			if _, err := openSite(clustered, newLog(clustered.Log, log), true); err == nil {
+				t.Errorf("%s was opened", dsn)
+			} else {
+				none("the error for "+dsn, err.Error())
+			}
+		}
+		file := filepath.Join(dir, "clustered.toml")
+		check(t, os.WriteFile(file, []byte(text), 0o600))
+		for _, args := range args {
+			var out bytes.Buffer
+			run(t.Context(), append([]string{"--config", file}, args...), strings.NewReader(""), &out, &out)
+			none(strings.Join(args, " ")+" with "+dsn, out.String())
 		}
 	}
 

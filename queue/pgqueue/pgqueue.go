@@ -137,7 +137,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	cfg, err := pgxpool.ParseConfig(o.DSN)
 	if err != nil {
-		return nil, fmt.Errorf("queue: %w", err) // pgx leaves the password out of it
+		// Without pgx's words: of a text that it can't read it does not know where the password is.
+		return nil, errors.New("queue: the database's name can't be read: write postgres://USER:PASSWORD@HOST/NAME, or KEY=VALUE with keys of libpq")
 	}
 	cfg.MaxConns = int32(o.Connections)
 	cfg.MaxConnIdleTime = 10 * time.Minute
