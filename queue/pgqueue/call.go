@@ -103,8 +103,8 @@ func (s *Store) limited(ctx context.Context, f func(context.Context) error) erro
 }
 
 // gap is how long the database may have said nothing to us before we take it that it was away. A gateway without work asks it
-// every pollEvery or so.
-func (s *Store) gap() time.Duration { return max(s.o.Silence/3, 2*pollEvery) }
+// every Options.Poll or so.
+func (s *Store) gap() time.Duration { return max(s.o.Silence/3, 2*s.o.Poll) }
 
 // away tells a database that could not be reached, or was no primary, from one that had something to say.
 func away(err error) bool {

@@ -85,11 +85,11 @@ func (s *Store) Due(at time.Time, limit int) ([]queue.Dest, time.Time) {
 		if s.ctx.Err() == nil {
 			s.slog.Warn("queue database can't be asked what is due", "class", "local", "err", err)
 		}
-		return nil, time.Now().Add(pollEvery)
+		return nil, time.Now().Add(s.o.Poll)
 	}
 	// Times are the server's; the caller's clock may be another.
 	ahead := time.Duration(0)
-	if now != 0 && !s.o.virtual {
+	if now != 0 {
 		ahead = time.Until(timeOf(now))
 	}
 	ds, next := agenda(hs, sus, at.Add(ahead))
@@ -178,7 +178,7 @@ func (s *Store) Stats() queue.Stats {
 		}
 		if err == nil {
 			s.mu.Lock()
-			s.counted, s.stale = st, time.Now().Add(pollEvery)
+			s.counted, s.stale = st, time.Now().Add(s.o.Poll)
 			s.mu.Unlock()
 		} else if s.ctx.Err() == nil {
 			s.slog.Warn("queue database can't be asked for its figures", "class", "local", "err", err)

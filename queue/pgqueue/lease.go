@@ -205,10 +205,7 @@ func (s *Store) reap(ctx context.Context) error {
 	// After an outage nobody has been able to say that he lives: who can again is given the time to.
 	settled := now.Sub(s.trouble) >= s.o.Silence/2 && now.Sub(s.answered) < s.gap()
 	if is {
-		s.reapAt = now.Add(pollEvery)
-		if s.o.virtual { // nobody else is there: only ours run out
-			s.reapAt = now.Add(24 * time.Hour)
-		}
+		s.reapAt = now.Add(s.o.Poll)
 		for id, until := range s.held {
 			if !until.After(now) {
 				delete(s.held, id)

@@ -59,10 +59,13 @@ type Options struct {
 	Silence time.Duration
 	// Connections is how many this gateway opens at most; default 16.
 	Connections int
-	Log         *slog.Logger
+	// Poll is how late what another gateway did is seen at most, and a little; default 1 s.
+	Poll time.Duration
+	// Clock, when set, is asked instead of the server's: all gateways on a database must have the same. For tests in virtual time.
+	Clock func() time.Time
+	Log   *slog.Logger
 
-	virtual   bool // times are this process's: for tests with virtual time
-	bodyLimit int  // largest body in memory
+	bodyLimit int // largest body in memory
 }
 
 func (o *Options) defaults() {
@@ -74,6 +77,7 @@ func (o *Options) defaults() {
 	set(&o.TrashFor, queue.TrashFor)
 	set(&o.Patience, 20*time.Second)
 	set(&o.Silence, 45*time.Second)
+	set(&o.Poll, time.Second)
 	if o.Connections == 0 {
 		o.Connections = 16
 	}
@@ -124,10 +128,7 @@ type Store struct {
 
 var _ queue.Store = (*Store)(nil)
 
-const (
-	pollEvery = time.Second // how late what another gateway did is seen at most, and a little
-	callLimit = 30 * time.Second
-)
+const callLimit = 30 * time.Second
 
 // Open connects to the database, brings its tables up to date and takes the place of an earlier process of this name.
 func Open(ctx context.Context, o Options) (*Store, error) {
@@ -142,7 +143,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	cfg.MaxConns = int32(o.Connections)
 	cfg.MaxConnIdleTime = 10 * time.Minute
-	if o.virtual { // weeks pass in no time: not the time to look after idle connections
+	if o.Clock != nil { // weeks pass in no time: not the time to look after idle connections
 		cfg.MaxConnIdleTime, cfg.MaxConnLifetime, cfg.HealthCheckPeriod = 1<<62, 1<<61, 1<<61
 	}
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
@@ -198,8 +199,8 @@ func (s *Store) start(ctx context.Context) error {
 
 // at is the parameter that says what time it is: null, for the server's own clock.
 func (s *Store) at() any {
-	if s.o.virtual {
-		return time.Now().UnixNano()
+	if s.o.Clock != nil {
+		return s.o.Clock().UnixNano()
 	}
 	return nil
 }
@@ -275,7 +276,7 @@ func (s *Store) Wake() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.poll == nil && !s.closed.Load() {
-		s.poll = time.AfterFunc(pollEvery+rand.N(pollEvery/4), s.notify)
+		s.poll = time.AfterFunc(s.o.Poll+rand.N(s.o.Poll/4), s.notify)
 	}
 	return s.wake
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"backbone/queue"
 	"backbone/queue/pgqueue/pgtest"
@@ -52,7 +53,8 @@ func schema(t testing.TB) (dsn string) {
 
 func fixture(t testing.TB, o Options) *queuetest.Fixture {
 	t.Helper()
-	o.DSN, o.Node, o.virtual = schema(t), "tester", true
+	o.DSN, o.Node, o.Clock = schema(t), "tester", time.Now
+	o.Poll = 24 * time.Hour // nobody else is there: only our own leases run out
 	var s *Store
 	f := &queuetest.Fixture{}
 	f.Open = func() (queue.Store, error) {

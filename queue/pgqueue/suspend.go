@@ -113,7 +113,7 @@ func (s *Store) Suspensions() []queue.Suspension {
 			slices.SortFunc(sus, func(a, b queue.Suspension) int { return strings.Compare(a.Dest.String(), b.Dest.String()) })
 			out = sus
 			s.mu.Lock()
-			s.stopped, s.stoppedT = sus, now.Add(pollEvery)
+			s.stopped, s.stoppedT = sus, now.Add(s.o.Poll)
 			s.mu.Unlock()
 		}
 	}
