@@ -197,7 +197,8 @@ func (s *Store) count(ctx context.Context) (st queue.Stats, err error) {
 		return st, err
 	}
 	err = s.pool.QueryRow(ctx, `select pg_total_relation_size('chunk'),
-		pg_total_relation_size('item') + pg_total_relation_size('recipient') + pg_total_relation_size('lease') + pg_total_relation_size('attempt') + pg_total_relation_size('dedup')`).
+		pg_total_relation_size('item') + pg_total_relation_size('recipient') + pg_total_relation_size('lease') + pg_total_relation_size('dedup')
+			+ (select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint from pg_partition_tree('attempt'))`).
 		Scan(&st.BodyBytes, &st.IndexBytes)
 	return st, err
 }

@@ -3,6 +3,7 @@ package pgqueue
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,8 +12,9 @@ import (
 )
 
 const (
-	// sweepEvery is how often the trash, old dedup keys and old attempts are looked at, by each gateway.
+	// sweepEvery is how often the trash, old dedup keys and history are looked at, by each gateway; sweepAgain is when, after an error.
 	sweepEvery = time.Hour
+	sweepAgain = time.Minute
 	// keepAttempts is how long ended attempts are on record: far longer than any gateway asks after a commit.
 	keepAttempts = 3 * 24 * time.Hour
 	// sweepSlice is how many rows one statement takes out.
@@ -21,19 +23,29 @@ const (
 
 // housekeeping empties the trash and forgets what is old. Gateways that do it at once share the work.
 func (s *Store) housekeeping() {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
+	next := time.NewTimer(sweepEvery)
+	defer next.Stop()
 	for {
 		select {
 		case <-s.ctx.Done():
 			return
-		case <-tick.C:
+		case <-next.C:
+			wait := sweepEvery
 			if err := s.sweep(s.ctx); err != nil && s.ctx.Err() == nil {
-				s.slog.Warn("queue housekeeping will be tried again", "class", "local", "err", err)
+				wait = sweepAgain
+				level := slog.LevelWarn
+				if code(err) == lockNotHad { // a dump holds the tables: it will end
+					level = slog.LevelInfo
+				}
+				s.slog.Log(s.ctx, level, "queue housekeeping will be tried again", "class", "local", "err", err)
 			}
+			next.Reset(wait)
 		}
 	}
 }
+
+// lockNotHad is the SQLSTATE of a lock that was not to be had in time.
+const lockNotHad = "55P03"
 
 func (s *Store) sweep(ctx context.Context) error {
 	err := s.emptyTrash(ctx)
@@ -41,25 +53,28 @@ func (s *Store) sweep(ctx context.Context) error {
 		{sql: `delete from dedup where hash in (select d.hash from dedup d where d.day < ` + clock + ` / 86400000000000 - $2::integer
 				and not exists (select 1 from item i where i.dedup = d.hash) order by d.day limit $3)`,
 			args: []any{s.at(), int(queue.DedupFor/(24*time.Hour)) + 1, sweepSlice}},
-		{sql: `delete from attempt where (item, epoch) in (select item, epoch from attempt where ended < ` + clock + ` - $2::bigint order by ended limit $3)`,
-			args: []any{s.at(), int64(keepAttempts), sweepSlice}},
 		{sql: `delete from node where name in (select n.name from node n where n.alive < ` + clock + ` - $2::bigint and n.name <> $3
 				and not exists (select 1 from lease l where l.node = n.name) limit $4)`,
 			args: []any{s.at(), int64(keepAttempts), s.o.Node, sweepSlice}},
 	} {
-		for n := int64(sweepSlice); n == sweepSlice; {
-			e := s.limited(ctx, func(ctx context.Context) error {
-				tag, err := s.pool.Exec(ctx, q.sql, q.args...)
-				n = tag.RowsAffected()
-				return err
-			})
-			if err = errors.Join(err, e); e != nil {
-				break
-			}
-		}
+		_, e := s.slices(ctx, q)
+		err = errors.Join(err, e)
 	}
+	err = errors.Join(err, s.keepHistory(ctx))
 	s.changed(false)
 	return err
+}
+
+// slices does a statement that takes out sweepSlice rows at most until there are no more, and tells how many there were.
+func (s *Store) slices(ctx context.Context, q query) (total int64, err error) {
+	for n := int64(sweepSlice); n == sweepSlice && err == nil; total += n {
+		err = s.limited(ctx, func(ctx context.Context) error {
+			tag, err := s.pool.Exec(ctx, q.sql, q.args...)
+			n = tag.RowsAffected()
+			return err
+		})
+	}
+	return total, err
 }
 
 // emptyTrash takes out what was deleted long enough ago.

@@ -22,8 +22,9 @@
 // # What it never does
 //
 // It never holds a row's lock while mail is carried, never takes locks in another order than body, item, lease, never
-// waits for a lock or a statement without limit, never reads a body whole into memory, and uses nothing that only PostgreSQL
-// has where standard SQL does (no advisory locks, no notifications): engines that speak its protocol may serve.
+// waits for a lock or a statement without limit, never reads a body whole into memory, never deletes history row by row where a
+// day's partition can be dropped, and uses nothing that only PostgreSQL has where standard SQL does (no advisory locks, no
+// notifications): engines that speak its protocol may serve.
 package pgqueue
 
 import (
@@ -194,6 +195,9 @@ func (s *Store) start(ctx context.Context) error {
 		return err
 	}
 	s.incarnation = int64(n)
+	if err := s.keepHistory(ctx); err != nil { // attempt_rest takes what is noted meanwhile
+		s.slog.Warn("partitions of history will be made later", "class", "local", "err", err)
+	}
 	return s.enter(ctx)
 }
 

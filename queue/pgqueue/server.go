@@ -102,6 +102,13 @@ func (s *Store) report(ctx context.Context, c *pgx.Conn) (string, error) {
 		return "", err
 	}
 	parts = append(parts, "gateways: "+strings.Join(nodes, ", "))
+	used, err := s.restUsed(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	if used != "" {
+		parts = append(parts, "history without a partition: "+used)
+	}
 	var oldest float64
 	var dead, live int64
 	if err := c.QueryRow(ctx, `select coalesce((select extract(epoch from max(now() - xact_start)) from pg_stat_activity where datname = current_database()), 0)::float8,
