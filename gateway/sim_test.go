@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -42,20 +43,33 @@ var simKept = []struct {
 }
 
 func TestSimulatedLives(t *testing.T) {
+	lives(t, *simHours, func(string) simKind { return simKind{nodes: 1} })
+}
+
+// lives lives the kept lives, or those that the flags ask for.
+func lives(t *testing.T, hours int, kind func(name string) simKind) {
 	if *simSeed != 0 {
-		simulate(t, *simSeed)
+		simulate(t, *simSeed, hours, kind("one"))
 		return
 	}
-	for _, k := range simKept {
-		t.Run(k.why, func(t *testing.T) { simulate(t, k.seed) })
+	for i, k := range simKept {
+		t.Run(k.why, func(t *testing.T) { simulate(t, k.seed, hours, kind(fmt.Sprint("kept", i))) })
 	}
-	for range *simRuns {
+	for i := range *simRuns {
 		seed := rand.Uint64()
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { simulate(t, seed) })
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { simulate(t, seed, hours, kind(fmt.Sprint("new", i))) })
 	}
 }
 
-func simulate(t *testing.T, seed uint64) {
+// simKind is what kind of site it is that lives.
+type simKind struct {
+	nodes int                                                      // gateways
+	store func(node string, log *slog.Logger) (queue.Store, error) // opens a gateway's store; nil: the embedded one
+	// late is how late one gateway sees at most what another did, or left when it died.
+	late time.Duration
+}
+
+func simulate(t *testing.T, seed uint64, hours int, kind simKind) {
 	dir, err := os.MkdirTemp(memoryDir(), "simulated")
 	if err != nil {
 		t.Fatal(err)
@@ -66,14 +80,23 @@ func simulate(t *testing.T, seed uint64) {
 		}
 	}()
 	synctest.Test(t, func(t *testing.T) {
-		s := &sim{r: &rig{t: t, dir: dir}, rnd: rand.New(rand.NewPCG(seed, 1)), ledger: newLedger(), seed: seed}
+		s := &sim{t: t, kind: kind, rnd: rand.New(rand.NewPCG(seed, 1)), ledger: newLedger(), seed: seed}
 		s.ledger.say = s.note
-		s.wires = simWires(t, s.ledger, seed)
-		s.open()
-		s.live(time.Duration(*simHours) * time.Hour)
-		s.r.close()
+		for i := range kind.nodes {
+			n := &simNode{name: fmt.Sprintf("gw%d", i+1)}
+			n.r, n.wires = &rig{t: t, dir: filepath.Join(dir, n.name)}, simWires(t, s.ledger, seed, n.name)
+			if err := os.Mkdir(n.r.dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			s.nodes = append(s.nodes, n)
+			s.open(n)
+		}
+		s.live(time.Duration(hours) * time.Hour)
+		for _, n := range s.up() {
+			n.r.close()
+		}
 		if t.Failed() {
-			t.Logf("to live it again: go test ./gateway -run TestSimulatedLives -sim.seed %d -sim.hours %d", seed, *simHours)
+			t.Logf("to live it again: go test ./gateway -run %s -sim.seed %d -sim.hours %d", strings.Split(t.Name(), "/")[0], seed, hours)
 			t.Logf("the last of what happened:\n%s", s.diary.String())
 		}
 	})
@@ -87,17 +110,48 @@ func memoryDir() string {
 }
 
 type sim struct {
-	r      *rig
+	t      *testing.T
+	kind   simKind
 	rnd    *rand.Rand
 	seed   uint64
 	ledger *ledger
-	wires  []*simWire
-	dead   *deadly
+	nodes  []*simNode
 	n      int // messages sent
 
 	diaryMu sync.Mutex
 	diary   bytes.Buffer
 }
+
+// simNode is one of the site's gateways.
+type simNode struct {
+	name  string
+	r     *rig
+	wires []*simWire
+	dead  *deadly // its process
+	down  bool
+}
+
+// up are the gateways that run at present: always one at least.
+func (s *sim) up() (ns []*simNode) {
+	for _, n := range s.nodes {
+		if !n.down {
+			ns = append(ns, n)
+		}
+	}
+	return ns
+}
+
+// one is any of the gateways that run.
+func (s *sim) one() *simNode {
+	ns := s.up()
+	if len(ns) == 1 {
+		return ns[0]
+	}
+	return ns[s.rnd.IntN(len(ns))]
+}
+
+// wait lets time pass, until nothing moves any more.
+func (s *sim) wait(d time.Duration) { s.nodes[0].r.after(d) }
 
 // note writes the diary that is printed when a life goes wrong: its last part only.
 func (s *sim) note(format string, args ...any) {
@@ -116,20 +170,27 @@ func (s *sim) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (s *sim) open() {
-	s.r.open(nil, func(o *gateway.Options) {
-		s.dead = &deadly{Store: o.Store}
-		s.ledger.opened(o.Store)
-		o.Store = s.dead
+func (s *sim) open(n *simNode) {
+	n.down = false
+	log := slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	if s.kind.nodes > 1 {
+		log = log.With("node", n.name)
+	}
+	if s.kind.store != nil {
+		n.r.make = func() (queue.Store, error) { return s.kind.store(n.name, log) }
+	}
+	n.r.open(nil, func(o *gateway.Options) {
+		n.dead = &deadly{Store: o.Store}
+		s.ledger.opened(n.name, o.Store)
+		o.Store, o.Node, o.Log = n.dead, n.name, log
 		o.Rand = rand.New(rand.NewPCG(s.seed, s.rnd.Uint64()))
-		o.Workers, o.LeaseFor = 6, time.Hour
-		o.Log = slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		}}))
-		for _, w := range s.wires {
+		o.Workers, o.LeaseFor = simWorkers, time.Hour
+		for _, w := range n.wires {
 			o.Members = append(o.Members, gateway.Member{Connector: w, Common: connectors.Common{Name: w.name, Type: w.typ, Parallel: w.parallel}})
 		}
 	})
@@ -177,39 +238,45 @@ func (d *deadly) Return(ctx context.Context, ls []queue.Lease) error {
 // live is the life: a random step, then the checks; at its end everything is mended, and everything must arrive.
 func (s *sim) live(span time.Duration) {
 	end := time.Now().Add(span)
-	for time.Now().Before(end) && !s.r.t.Failed() {
-		s.r.after(time.Duration(s.rnd.ExpFloat64() * float64(12*time.Minute)))
+	for time.Now().Before(end) && !s.t.Failed() {
+		s.wait(time.Duration(s.rnd.ExpFloat64() * float64(12*time.Minute)))
 		s.step()
-		s.r.settle()
+		s.wait(0)
 		s.check()
 	}
-	if s.r.t.Failed() {
+	if s.t.Failed() {
 		return
+	}
+	for _, n := range s.nodes {
+		if n.down {
+			s.open(n)
+		}
 	}
 	s.note("everything is mended")
 	s.ledger.mend()
-	ctx := s.r.t.Context()
-	for _, sus := range s.r.store.Suspensions() {
-		s.try("resume", s.r.g.Resume(ctx, sus.Dest, "sim"))
+	ctx, r := s.t.Context(), s.one().r
+	for _, sus := range r.store.Suspensions() {
+		s.ledger.suspended(sus, false)
+		s.try("resume", r.g.Resume(ctx, sus.Dest, "sim"))
 	}
-	if _, err := s.r.g.Change(ctx, queue.Filter{State: queue.Held}, queue.Op{Verb: queue.Release, By: "sim"}, false); err != nil {
-		s.r.t.Error(err)
+	if _, err := r.g.Change(ctx, queue.Filter{State: queue.Held}, queue.Op{Verb: queue.Release, By: "sim"}, false); err != nil {
+		s.t.Error(err)
 	}
 	// The longest wait of any schedule is SMTP's 4 hours and a tenth, after a deferred delivery time of at most 12.
 	for range 17 * 4 {
-		s.r.after(15 * time.Minute)
+		s.wait(15 * time.Minute)
 		s.check()
 	}
-	for _, it := range s.r.waiting() {
-		s.r.t.Errorf("still waiting though every way has long been open: %s", itemLine(&it))
+	for _, it := range r.waiting() {
+		s.t.Errorf("still waiting though every way has long been open: %s", itemLine(&it))
 	}
 	s.note("%s", s.ledger.summary())
-	s.r.t.Logf("seed %d: %d messages; %s", s.seed, s.n, s.ledger.summary())
+	s.t.Logf("seed %d: %d messages; %s", s.seed, s.n, s.ledger.summary())
 }
 
 func (s *sim) try(what string, err error) {
 	if err != nil && !errors.Is(err, queue.ErrNotFound) {
-		s.r.t.Errorf("%s: %v", what, err)
+		s.t.Errorf("%s: %v", what, err)
 	}
 }
 
@@ -220,26 +287,36 @@ func (s *sim) step() {
 			s.send()
 		}
 	case n < 75:
-		s.ledger.change(s.rnd, s.wires)
+		s.ledger.change(s.rnd, s.nodes[0].wires)
 	case n < 90:
 		s.operate()
 	case n < 95:
 		s.suspend()
 	case n < 98:
-		s.note("restart")
-		s.r.close()
-		s.open()
+		s.restart(false)
 	default:
-		s.crash()
+		s.restart(true)
 	}
 }
 
-// crash ends the process without a word: attempts under way are cut off, what they did is not recorded.
-func (s *sim) crash() {
-	s.note("crash")
-	s.dead.die()
-	s.r.close()
-	s.open()
+// restart ends a process, or, where there are others, lets one that is down come back. One that crashes says no word: attempts
+// under way are cut off, what they did is not recorded.
+func (s *sim) restart(crash bool) {
+	for _, n := range s.nodes {
+		if n.down {
+			s.note("%s comes back", n.name)
+			s.open(n)
+			return
+		}
+	}
+	n := s.one()
+	if s.note("%s ends, by a crash: %t", n.name, crash); crash {
+		n.dead.die()
+	}
+	n.r.close()
+	if n.down = len(s.nodes) > 1 && s.rnd.IntN(2) == 0; !n.down {
+		s.open(n)
+	}
 }
 
 var simRecipients = []string{
@@ -255,13 +332,13 @@ func (s *sim) send() {
 	}
 	sub := connectors.Submission{
 		Envelope: mail.Envelope{
-			ID: fmt.Sprintf("SIM-%06d", s.n), Originator: addr(s.r.t, "MS:NET/PO1/ASMITH"), Subject: fmt.Sprint("Message ", s.n),
+			ID: fmt.Sprintf("SIM-%06d", s.n), Originator: addr(s.t, "MS:NET/PO1/ASMITH"), Subject: fmt.Sprint("Message ", s.n),
 			Priority: mail.Priority(s.rnd.IntN(3) - 1), Source: mail.Source{Connector: "msmail", Peer: "NET/PO1"},
 		},
 		Content: bytes.NewReader(connectortest.Message(200+s.rnd.IntN(3000), uint64(s.n))),
 	}
 	if s.rnd.IntN(4) == 0 {
-		sub.Envelope.Originator = addr(s.r.t, "SMTP:kim@one.example")
+		sub.Envelope.Originator = addr(s.t, "SMTP:kim@one.example")
 		sub.Envelope.Source = mail.Source{Connector: "imc", Peer: "192.0.2.1"}
 	}
 	switch s.rnd.IntN(12) {
@@ -272,21 +349,22 @@ func (s *sim) send() {
 	}
 	for _, one := range simRecipients {
 		if to[one] {
-			sub.Envelope.Recipients = append(sub.Envelope.Recipients, mail.Recipient{Address: addr(s.r.t, one)})
+			sub.Envelope.Recipients = append(sub.Envelope.Recipients, mail.Recipient{Address: addr(s.t, one)})
 		}
 	}
 	s.ledger.offered(&sub.Envelope)
 	s.note("send %s to %v", sub.Envelope.ID, to)
-	if _, err := s.r.g.Accept(s.r.t.Context(), sub); err != nil {
-		s.r.t.Errorf("%s refused: %v", sub.Envelope.ID, err)
+	if _, err := s.one().r.g.Accept(s.t.Context(), sub); err != nil {
+		s.t.Errorf("%s refused: %v", sub.Envelope.ID, err)
 	}
 }
 
 // some is a filter as an operator writes it: one entry, one destination, one message.
 func (s *sim) some() queue.Filter {
-	items := s.r.waiting()
+	items := s.up()[0].r.waiting()
 	if len(items) == 0 || s.rnd.IntN(8) == 0 {
-		w := s.wires[s.rnd.IntN(len(s.wires))]
+		ws := s.nodes[0].wires
+		w := ws[s.rnd.IntN(len(ws))]
 		return queue.Filter{Connector: w.name}
 	}
 	it := items[s.rnd.IntN(len(items))]
@@ -300,36 +378,37 @@ func (s *sim) some() queue.Filter {
 }
 
 func (s *sim) operate() {
-	ctx, f := s.r.t.Context(), s.some()
+	ctx, f, r := s.t.Context(), s.some(), s.one().r
 	var n int
 	var err error
 	verb := []string{"hold", "release", "release", "retry", "retry", "schedule", "delete", "restore", "restore", "purge", "bounce", "reroute", "reroute via"}[s.rnd.IntN(13)]
 	s.ledger.operated(time.Now())
 	switch verb {
 	case "bounce":
-		n, err = s.r.g.Bounce(ctx, f, "sim", "tired of it", false)
+		n, err = r.g.Bounce(ctx, f, "sim", "tired of it", false)
 	case "reroute":
-		n, err = s.r.g.Reroute(ctx, f, "", "sim", "better so", false)
+		n, err = r.g.Reroute(ctx, f, "", "sim", "better so", false)
 	case "reroute via":
-		via := s.wires[s.rnd.IntN(len(s.wires))].name
+		ws := s.nodes[0].wires
+		via := ws[s.rnd.IntN(len(ws))].name
 		verb += " " + via
-		n, err = s.r.g.Reroute(ctx, f, via, "sim", "better so", false)
+		n, err = r.g.Reroute(ctx, f, via, "sim", "better so", false)
 	case "purge", "restore":
 		var trash []queue.Item
-		if trash, _, err = s.r.store.List(ctx, queue.Filter{State: queue.Trash}, "", 1000); err != nil || len(trash) == 0 {
+		if trash, _, err = r.store.List(ctx, queue.Filter{State: queue.Trash}, "", 1000); err != nil || len(trash) == 0 {
 			break
 		}
 		f = queue.Filter{IDs: []queue.ID{trash[s.rnd.IntN(len(trash))].ID}}
 		if verb == "purge" {
 			s.ledger.purging(f.IDs[0], trash)
 		}
-		n, err = s.r.g.Change(ctx, f, queue.Op{Verb: queue.Verb(verb), By: "sim"}, false)
+		n, err = r.g.Change(ctx, f, queue.Op{Verb: queue.Verb(verb), By: "sim"}, false)
 	default:
 		op := queue.Op{Verb: queue.Verb(verb), By: "sim", Reason: "because"}
 		if verb == "schedule" {
 			op.At = time.Now().Add(time.Duration(s.rnd.IntN(600)) * time.Minute)
 		}
-		n, err = s.r.g.Change(ctx, f, op, false)
+		n, err = r.g.Change(ctx, f, op, false)
 	}
 	s.ledger.operated(time.Now())
 	s.note("%s %s: %d", verb, strings.TrimSpace(fmt.Sprintf("%v %s %s %s", f.IDs, f.Connector, f.Host, f.Message)), n)
@@ -337,15 +416,16 @@ func (s *sim) operate() {
 }
 
 func (s *sim) suspend() {
-	ctx := s.r.t.Context()
-	if all := s.r.store.Suspensions(); len(all) > 0 && s.rnd.IntN(3) > 0 {
+	ctx, r := s.t.Context(), s.one().r
+	if all := r.store.Suspensions(); len(all) > 0 && s.rnd.IntN(3) > 0 {
 		d := all[s.rnd.IntN(len(all))].Dest
 		s.note("resume %s", d)
 		s.ledger.operated(time.Now())
-		s.try("resume", s.r.g.Resume(ctx, d, "sim"))
+		s.ledger.suspended(queue.Suspension{Dest: d}, false)
+		s.try("resume", r.g.Resume(ctx, d, "sim"))
 		return
 	}
-	w := s.wires[s.rnd.IntN(len(s.wires))]
+	w := s.nodes[0].wires[s.rnd.IntN(len(s.nodes[0].wires))]
 	sus := queue.Suspension{Dest: queue.Dest{Connector: w.name}, Reason: "works", By: "sim"}
 	if s.rnd.IntN(2) == 0 {
 		sus.Dest.Host = w.hops[s.rnd.IntN(len(w.hops))]
@@ -355,5 +435,7 @@ func (s *sim) suspend() {
 	}
 	s.note("suspend %s until %s", sus.Dest, sus.Until.Format("02 15:04"))
 	s.ledger.operated(time.Now())
-	s.try("suspend", s.r.g.Suspend(ctx, sus))
+	s.try("suspend", r.g.Suspend(ctx, sus))
+	sus.Since = time.Now()
+	s.ledger.suspended(sus, true)
 }

@@ -13,8 +13,9 @@ import (
 // check holds the store against the ledger, between steps, when all that can happen now has happened.
 func (s *sim) check() {
 	now := time.Now()
-	items := s.r.waiting()
-	trash := s.r.list(queue.Filter{State: queue.Trash})
+	r := s.up()[0].r
+	items := r.waiting()
+	trash := r.list(queue.Filter{State: queue.Trash})
 	l := s.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -31,7 +32,7 @@ func (s *sim) check() {
 			}
 		}
 		if it.Envelope.Kind == mail.KindReport {
-			l.read(it.Envelope.ID, it.Envelope.About, s.r.store.Body(it.Body))
+			l.read(it.Envelope.ID, it.Envelope.About, r.store.Body(it.Body))
 		}
 	}
 	for _, f := range l.fates {
@@ -44,7 +45,7 @@ func (s *sim) check() {
 				if l.odd[it.ID].IsZero() {
 					l.odd[it.ID] = now
 				}
-				if now.Sub(l.odd[it.ID]) >= patience(why) {
+				if now.Sub(l.odd[it.ID]) >= s.patience(why) {
 					l.blame("stuck, %s: %s", why, itemLine(it))
 				}
 				continue
@@ -53,7 +54,7 @@ func (s *sim) check() {
 		}
 	}
 	for _, w := range l.wrong {
-		s.r.t.Error(w)
+		s.t.Error(w)
 	}
 	l.wrong = nil
 }
@@ -72,13 +73,15 @@ func (s *sim) checkFate(f *fate, it *queue.Item, now time.Time) {
 	}
 }
 
-// openWays tells which next hops the gateway itself takes for open.
+// openWays tells which next hops all gateways that are up take for open themselves.
 func (s *sim) openWays(now time.Time) func(queue.Dest) bool {
 	shut := map[queue.Dest]bool{}
-	for _, k := range s.r.g.Links() {
-		shut[k.Dest] = true
+	for _, n := range s.up() {
+		for _, k := range n.r.g.Links() {
+			shut[k.Dest] = true
+		}
 	}
-	return func(d queue.Dest) bool { return !shut[d] && !s.suspended(d, now) }
+	return func(d queue.Dest) bool { return !shut[d] && !s.ledger.covered(d, now) }
 }
 
 const (
@@ -87,20 +90,21 @@ const (
 )
 
 // patience is how long mail may be in an odd state before that counts: what is to be noticed by nobody but the next
-// attempt of some other message takes an interval.
-func patience(why string) time.Duration {
+// attempt of some other message takes an interval, and as long as that attempt may hang.
+func (s *sim) patience(why string) time.Duration {
 	if why == another {
-		return 15 * time.Minute
+		return s.kind.late + 15*time.Minute + simHangs
 	}
-	return 0
+	return s.kind.late
 }
 
 // stuck says why an entry should not be waiting, "" when it should.
 func (s *sim) stuck(it *queue.Item, open func(queue.Dest) bool, now time.Time) string {
 	l, d := s.ledger, it.Dest
-	room := func(d queue.Dest) bool { return l.busy[d] < s.window(d) && l.running < simWorkers }
+	workers := slices.ContainsFunc(s.up(), func(n *simNode) bool { return l.running[n.name] < simWorkers })
+	room := func(d queue.Dest) bool { return l.busy[d] < s.window(d) && workers }
 	if !it.Next.After(now) {
-		if room(d) && !s.suspended(d, now) {
+		if room(d) && !l.covered(d, now) {
 			return overdue
 		}
 		return ""
@@ -112,7 +116,7 @@ func (s *sim) stuck(it *queue.Item, open func(queue.Dest) bool, now time.Time) s
 	switch longest := s.longest(it); {
 	case !forLink && it.By == "" && it.Next.Sub(now) > longest:
 		return fmt.Sprintf("no schedule has a wait of more than %s", longest)
-	case forLink && open(d) && room(d) && !s.scheduled(it):
+	case forLink && open(d) && room(d):
 		return "its link is open"
 	case forLink && !open(d) && !pinned(it):
 		for _, other := range []queue.Dest{{Connector: "site", Host: "SITEB"}, {Connector: "x400", Host: "MTAB"}} {
@@ -122,13 +126,6 @@ func (s *sim) stuck(it *queue.Item, open func(queue.Dest) bool, now time.Time) s
 		}
 	}
 	return ""
-}
-
-// scheduled tells an entry whose time an operator has set: verbs leave his name on it.
-func (s *sim) scheduled(it *queue.Item) bool { return it.By != "" }
-
-func (s *sim) suspended(d queue.Dest, now time.Time) bool {
-	return slices.ContainsFunc(s.r.store.Suspensions(), func(x queue.Suspension) bool { return covers(x, d, now) })
 }
 
 func (s *sim) longest(it *queue.Item) time.Duration {
@@ -143,7 +140,7 @@ func (s *sim) longest(it *queue.Item) time.Duration {
 }
 
 func (s *sim) window(d queue.Dest) int {
-	for _, w := range s.wires {
+	for _, w := range s.nodes[0].wires {
 		if w.name == d.Connector {
 			return w.parallel
 		}

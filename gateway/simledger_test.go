@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -26,21 +27,22 @@ import (
 //	              recorded may be repeated, and then it says so (Repeated);
 //	early         no next hop is opened before its interval is over, no message offered again before its own, or before
 //	              the peer asked for it, unless an operator says so; none before its deferred delivery time;
-//	windows       never more than Parallel attempts for one next hop, never more than Workers;
+//	windows       never more than Parallel attempts for one next hop, whoever makes them, never more than Workers at a gateway;
 //	suspended     nothing is tried behind a suspension;
 //	reports       at most one failure and one delay for a recipient, no failure for who was delivered;
 //	stuck         nothing waits for a way that is open (simcheck_test.go).
 type ledger struct {
 	mu       sync.Mutex
-	store    queue.Store
+	stores   map[string]queue.Store // by gateway
 	say      func(string, ...any)
 	fates    map[string]*fate
 	reports  map[string]bool // identifiers of the reports that have been read
 	sky      map[queue.Dest]weather
 	busy     map[queue.Dest]int
-	running  int
+	running  map[string]int // by gateway
 	began    map[*connectors.Transfer]time.Time
-	opens    map[queue.Dest]opening
+	opens    map[hop]opening
+	stops    map[queue.Dest]queue.Suspension
 	verb     time.Time // the operator's latest
 	wrong    []string
 	odd      map[queue.ID]time.Time // when mail was first seen waiting for what it need not wait for
@@ -68,6 +70,12 @@ type fate struct {
 	why   *mail.Failure // ...was put off for this
 }
 
+// hop is a next hop as one gateway sees it.
+type hop struct {
+	node string
+	dest queue.Dest
+}
+
 // opening is the latest failure to open a next hop.
 type opening struct {
 	failed   time.Time
@@ -77,14 +85,37 @@ type opening struct {
 const simWorkers = 6
 
 func newLedger() *ledger {
-	return &ledger{fates: map[string]*fate{}, reports: map[string]bool{}, sky: map[queue.Dest]weather{}, odd: map[queue.ID]time.Time{}, began: map[*connectors.Transfer]time.Time{}}
+	return &ledger{
+		fates: map[string]*fate{}, reports: map[string]bool{}, sky: map[queue.Dest]weather{}, odd: map[queue.ID]time.Time{}, began: map[*connectors.Transfer]time.Time{},
+		stores: map[string]queue.Store{}, busy: map[queue.Dest]int{}, running: map[string]int{}, opens: map[hop]opening{}, stops: map[queue.Dest]queue.Suspension{},
+	}
 }
 
 // opened begins a process's life: links are tried afresh.
-func (l *ledger) opened(s queue.Store) {
+func (l *ledger) opened(node string, s queue.Store) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.store, l.busy, l.running, l.opens = s, map[queue.Dest]int{}, 0, map[queue.Dest]opening{}
+	l.stores[node] = s
+	maps.DeleteFunc(l.opens, func(h hop, _ opening) bool { return h.node == node })
+}
+
+// suspended says that the operator has stopped a destination, or lets it go on.
+func (l *ledger) suspended(s queue.Suspension, on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if delete(l.stops, s.Dest); on {
+		l.stops[s.Dest] = s
+	}
+}
+
+// covered tells a destination that is suspended. The lock is held.
+func (l *ledger) covered(d queue.Dest, now time.Time) bool {
+	for _, s := range l.stops {
+		if covers(s, d, now) && s.Since.Before(now) {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *ledger) blame(format string, args ...any) {
@@ -167,11 +198,13 @@ func interval(typ string, why *mail.Failure) time.Duration {
 }
 
 // begin is called by a far end when an attempt reaches it.
-func (l *ledger) begin(d queue.Dest, t *connectors.Transfer, window int) weather {
+func (l *ledger) begin(node string, d queue.Dest, t *connectors.Transfer, window int) weather {
 	now := time.Now()
-	items, _, err := l.store.List(context.Background(), queue.Filter{Message: t.Envelope.ID}, "", 1000)
-	trash, _, terr := l.store.List(context.Background(), queue.Filter{Message: t.Envelope.ID, State: queue.Trash}, "", 1000)
-	susp := l.store.Suspensions()
+	l.mu.Lock()
+	store := l.stores[node]
+	l.mu.Unlock()
+	items, _, err := store.List(context.Background(), queue.Filter{Message: t.Envelope.ID}, "", 1000)
+	trash, _, terr := store.List(context.Background(), queue.Filter{Message: t.Envelope.ID, State: queue.Trash}, "", 1000)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.attempts++
@@ -186,15 +219,13 @@ func (l *ledger) begin(d queue.Dest, t *connectors.Transfer, window int) weather
 	if l.busy[d]++; l.busy[d] > window {
 		l.blame("%s: %d attempts at once, the window is %d", what, l.busy[d], window)
 	}
-	if l.running++; l.running > simWorkers {
-		l.blame("%s: %d attempts at once, there are %d workers", what, l.running, simWorkers)
+	if l.running[node]++; l.running[node] > simWorkers {
+		l.blame("%s: %d attempts at once, there are %d workers", what, l.running[node], simWorkers)
 	}
-	for _, s := range susp {
-		if covers(s, d, now) && s.Since.Before(now) {
-			l.blame("%s: behind a suspension", what)
-		}
+	if l.covered(d, now) {
+		l.blame("%s: behind a suspension", what)
 	}
-	if o := l.opens[d]; now.After(o.failed) && now.Before(o.earliest) && l.verb.Before(o.failed) {
+	if o := l.opens[hop{node, d}]; now.After(o.failed) && now.Before(o.earliest) && l.verb.Before(o.failed) {
 		l.blame("%s: the next hop failed to open at %s, earliest is %s", what, o.failed.Format(time.TimeOnly), o.earliest.Format(time.TimeOnly))
 	}
 	if t.Envelope.NotBefore.After(now) && !slices.ContainsFunc(items, func(it queue.Item) bool { return it.By != "" }) {
@@ -238,9 +269,9 @@ func (l *ledger) beginOne(what string, r *mail.Recipient, t *connectors.Transfer
 
 // upset is when the next hop, or the other way to the same place, last failed to open: mail is looked at anew then.
 func (l *ledger) upset(d queue.Dest) time.Time {
-	t := l.opens[d].failed
-	for other, o := range l.opens {
-		if d.Connector != "imc" && other.Connector != "imc" && o.failed.After(t) {
+	var t time.Time
+	for h, o := range l.opens {
+		if (h.dest == d || d.Connector != "imc" && h.dest.Connector != "imc") && o.failed.After(t) {
 			t = o.failed
 		}
 	}
@@ -281,12 +312,12 @@ func (l *ledger) unheard(t *connectors.Transfer) {
 }
 
 // end is called when an attempt leaves a far end; out is nil after a panic.
-func (l *ledger) end(d queue.Dest, t *connectors.Transfer, out []mail.Outcome) {
+func (l *ledger) end(node string, d queue.Dest, t *connectors.Transfer, out []mail.Outcome) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.busy[d]--
-	l.running--
+	l.running[node]--
 	began := l.began[t]
 	delete(l.began, t)
 	var link *mail.Failure
@@ -303,11 +334,12 @@ func (l *ledger) end(d queue.Dest, t *connectors.Transfer, out []mail.Outcome) {
 			link = f.why
 		}
 	}
-	switch o := l.opens[d]; {
+	h := hop{node, d}
+	switch o := l.opens[h]; {
 	case link == nil:
-		delete(l.opens, d)
+		delete(l.opens, h)
 	case began.After(o.failed): // otherwise it was under way when the link went down: nothing new
-		l.opens[d] = opening{now, now.Add(interval(d.Connector, link))}
+		l.opens[h] = opening{now, now.Add(interval(d.Connector, link))}
 	}
 	l.say("%s ends: %s", t.Key, outcomes(out))
 }

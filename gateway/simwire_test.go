@@ -33,6 +33,9 @@ func (w weather) String() string {
 	return [...]string{"fair", "sluggish", "mixed", "busy", "asks", "dead", "hangs", "broken"}[w]
 }
 
+// simHangs is how long it takes at most to find out that a far end which hangs can't be reached.
+const simHangs = 15 * time.Minute
+
 // simWire is a connector whose far ends have weather.
 type simWire struct {
 	name, typ string
@@ -41,15 +44,20 @@ type simWire struct {
 	parallel  int
 	ledger    *ledger
 	seed      uint64
+	node      string // whose it is
 }
 
-func simWires(t testing.TB, l *ledger, seed uint64) []*simWire {
-	return []*simWire{
+func simWires(t testing.TB, l *ledger, seed uint64, node string) []*simWire {
+	ws := []*simWire{
 		{name: "msmail", typ: "msmail", hops: []string{"NET/PO1"}, spaces: []address.Space{space(t, "MS:NET/PO1")}, parallel: 1, ledger: l, seed: seed},
 		{name: "site", typ: "site", hops: []string{"SITEB"}, spaces: []address.Space{space(t, "MS:NET/PO2")}, parallel: 2, ledger: l, seed: seed},
 		{name: "x400", typ: "x400", hops: []string{"MTAB"}, spaces: []address.Space{dearer(t, "MS:NET/PO2")}, parallel: 3, ledger: l, seed: seed},
 		{name: "imc", typ: "smtp", hops: []string{"one.example", "two.example", "three.example"}, spaces: []address.Space{space(t, "SMTP:*")}, parallel: 2, ledger: l, seed: seed},
 	}
+	for _, w := range ws {
+		w.node = node
+	}
+	return ws
 }
 
 func (w *simWire) Name() string            { return w.name }
@@ -78,8 +86,8 @@ func (w *simWire) luck(n uint64, words ...any) uint64 {
 
 func (w *simWire) Deliver(ctx context.Context, t *connectors.Transfer) (out []mail.Outcome) {
 	d := queue.Dest{Connector: w.name, Host: t.NextHop}
-	sky := w.ledger.begin(d, t, w.parallel)
-	defer func() { w.ledger.end(d, t, out) }()
+	sky := w.ledger.begin(w.node, d, t, w.parallel)
+	defer func() { w.ledger.end(w.node, d, t, out) }()
 	luck := func(n uint64, what ...any) uint64 {
 		return w.luck(n, append([]any{t.Key, t.Attempt, time.Now().Unix()}, what...)...)
 	}
@@ -88,7 +96,7 @@ func (w *simWire) Deliver(ctx context.Context, t *connectors.Transfer) (out []ma
 	case sky == sluggish:
 		took = time.Duration(luck(40*60)) * time.Second
 	case sky == hangs:
-		took = time.Duration(1+luck(15)) * time.Minute
+		took = time.Minute + time.Duration(luck(uint64(simHangs/time.Minute)))*time.Minute
 	case luck(3) == 0:
 		took = time.Duration(luck(20)) * time.Second
 	}

@@ -178,6 +178,7 @@ type rig struct {
 	t     *testing.T
 	o     gateway.Options
 	dir   string
+	make  func() (queue.Store, error) // nil: the embedded store
 	g     *gateway.Gateway
 	store queue.Store
 	book  *directory.Directory
@@ -212,7 +213,12 @@ func (r *rig) open(wires []*wire, change func(*gateway.Options)) {
 	t.Helper()
 	id := connectors.Site{Name: "SITEA", Domains: []string{"sitea.example"}, Partners: []string{"siteb.example"}}
 	var err error
-	if r.store, err = boltqueue.Open(filepath.Join(r.dir, "queue"), boltqueue.Options{Reserve: 1}); err != nil {
+	if r.make == nil {
+		r.make = func() (queue.Store, error) {
+			return boltqueue.Open(filepath.Join(r.dir, "queue"), boltqueue.Options{Reserve: 1})
+		}
+	}
+	if r.store, err = r.make(); err != nil {
 		t.Fatal(err)
 	}
 	if r.book, err = directory.Open(filepath.Join(r.dir, "directory.db"), directory.Options{
