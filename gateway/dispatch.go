@@ -168,8 +168,11 @@ func (d *dispatcher) pass(ctx context.Context) (next time.Time, more bool, err e
 	return next, more && d.free() > 0, nil
 }
 
+// probeLooks is how many messages in a row that wait for something else a probe passes over.
+const probeLooks = 100
+
 // probe tries a link that is due with one of the messages that wait for it. Not while it is suspended, and not with one
-// whose deferred delivery time has not come. While its window is full the attempts under way will tell.
+// that waits for a reason of its own. While its window is full the attempts under way will tell.
 func (d *dispatcher) probe(ctx context.Context, dest queue.Dest, now time.Time) error {
 	g := d.g
 	if d.slots(dest) == 0 || g.linkState(dest.Connector, dest.Host, now).State == routing.Suspended {
@@ -177,17 +180,15 @@ func (d *dispatcher) probe(ctx context.Context, dest queue.Dest, now time.Time) 
 		return nil
 	}
 	var after queue.ID
-	for {
+	for range probeLooks {
 		ls, err := g.o.Store.LeaseWaiting(ctx, dest, g.owner, after, 1, g.o.LeaseFor)
 		if err != nil {
 			return err
 		}
 		if len(ls) == 0 {
-			g.links.idle(dest, now)
-			g.look(look{one: true})
-			return nil
+			break
 		}
-		if l := ls[0]; !l.Envelope.NotBefore.After(now) || !l.Next.After(now) {
+		if l := ls[0]; !l.Next.After(now) || waitsForLink(&l.Item, now) {
 			d.start(job{lease: l, probe: true})
 			return nil
 		}
@@ -196,6 +197,9 @@ func (d *dispatcher) probe(ctx context.Context, dest queue.Dest, now time.Time) 
 			return err
 		}
 	}
+	g.links.idle(dest, now)
+	g.look(look{one: true})
+	return nil
 }
 
 // resumed has the mail fetched that waited behind suspensions which have ended since the last pass, by an operator or by
@@ -256,7 +260,8 @@ func (d *dispatcher) drain(ctx context.Context, dest queue.Dest, at drain, now t
 	return true, nil
 }
 
-// waitsForLink tells an item whose next attempt is late only because its link was down.
+// waitsForLink tells an item whose next attempt is late only because its link was down: not because of its peer's word, its
+// originator's (deferred delivery) or an operator's.
 func waitsForLink(it *queue.Item, now time.Time) bool {
 	if it.Envelope.NotBefore.After(now) {
 		return false

@@ -53,12 +53,13 @@ func (l *links) failed(d queue.Dest, f *mail.Failure, probe bool, began, now, un
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.m[d]
+	if k != nil && !probe && !began.After(k.latest) {
+		return false
+	}
 	if k == nil || k.draining {
 		k = &link{since: now}
 		l.m[d] = k
 		first = true
-	} else if !probe && !began.After(k.latest) {
-		return false
 	}
 	k.failures++
 	k.latest, k.until, k.last, k.probing, k.untested = now, until, f, false, false
@@ -77,10 +78,15 @@ func (l *links) opened(d queue.Dest) (recovered bool) {
 	return true
 }
 
-// begin starts fetching what waits for d, from the beginning. The lock is held.
+// begin starts fetching what waits for d, from the beginning. Attempts that are still under way from before the latest failure
+// tell nothing new. The lock is held.
 func (l *links) begin(d queue.Dest) {
+	var latest time.Time
+	if k := l.m[d]; k != nil {
+		latest = k.latest
+	}
 	l.drains++
-	l.m[d] = &link{draining: true, drain: drain{number: l.drains}}
+	l.m[d] = &link{latest: latest, draining: true, drain: drain{number: l.drains}}
 }
 
 // down returns the link's state when it may not be tried at now.
@@ -154,6 +160,14 @@ func (l *links) draining() map[queue.Dest]drain {
 		}
 	}
 	return out
+}
+
+// isDraining tells a recovered link whose waiting mail is still being fetched.
+func (l *links) isDraining(d queue.Dest) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.m[d]
+	return k != nil && k.draining
 }
 
 // drained moves a drain on to where it has got; done ends it. It says nothing about one that began meanwhile, whose mail

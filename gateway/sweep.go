@@ -8,7 +8,8 @@ import (
 	"backbone/queue"
 )
 
-// sweepEvery is how often mail behind a suspension is looked at for expiry and delay notices, which no attempt does.
+// sweepEvery is how often mail behind a suspension is looked at for expiry and delay notices, which no attempt does, and mail
+// that waits for a link although it is up.
 const sweepEvery = 10 * time.Minute
 
 // look is a request to look at waiting mail for better ways.
@@ -36,6 +37,7 @@ func (g *Gateway) look(l look) {
 func (g *Gateway) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	parked := parkedLook{g: g}
 	if now := time.Now(); g.o.Tracking.Newest().After(now) {
 		g.log.Warn("the tracking log has a day that is still to come: the clock was ahead", "day", g.o.Tracking.Newest().Format(time.DateOnly))
 		if err := g.BringForward(ctx, now); err != nil && ctx.Err() == nil {
@@ -56,6 +58,9 @@ func (g *Gateway) sweep(ctx context.Context) {
 			}
 			if err := g.sweepSuspended(ctx, time.Now()); err != nil && ctx.Err() == nil {
 				g.log.Error("suspended mail not looked at", "err", err)
+			}
+			if err := parked.round(ctx, time.Now()); err != nil && ctx.Err() == nil {
+				g.log.Error("mail that waits for links not looked at", "err", err)
 			}
 		}
 	}

@@ -73,6 +73,17 @@ type Item struct {
 	Changed    time.Time `json:"changed,omitzero"`
 }
 
+// Schedule gives an item a time of its own. Its last failure, if that was one of the link, speaks of the item alone from then on:
+// whoever fetches what waits for a link that came up leaves it where it is.
+func (it *Item) Schedule(at time.Time) {
+	last := mail.Failure{Class: mail.Transient, Code: 451, Enhanced: "4.2.0", Diagnostic: -1, MSMail: 1, Text: "not tried before the time that was set for it"}
+	if it.Last != nil {
+		last = *it.Last
+	}
+	last.Scope = mail.ScopeMessage
+	it.Next, it.Last = at, &last
+}
+
 // BodyRef identifies a stored body. The fields beyond Size and SHA256 belong to the store.
 type BodyRef struct {
 	Size   int64  `json:"size"`
@@ -190,7 +201,8 @@ type Cursor string
 
 // Op is an operator's verb on items. Release, RetryNow and ScheduleAt act on ready and held ones; a leased item takes
 // the change when its attempt settles, except Delete and Hold, which fence the attempt out at once and leave the item
-// Unknown. Only Release ends a hold: RetryNow and ScheduleAt set a held item's Next for the time after it.
+// Unknown. Only Release ends a hold: RetryNow and ScheduleAt set a held item's Next for the time after it. What ScheduleAt has set a
+// time for waits for that and no longer for a link: see Item.Schedule.
 type Op struct {
 	Verb   Verb      `json:"verb"`
 	At     time.Time `json:"at,omitzero"` // ScheduleAt

@@ -29,9 +29,8 @@ func (r *record) change(op queue.Op, at time.Time) bool {
 		if it.State == queue.Trash {
 			return false
 		}
-		it.Next = at
-		if op.Verb == queue.ScheduleAt {
-			it.Next = op.At
+		if it.Next = at; op.Verb == queue.ScheduleAt {
+			it.Schedule(op.At)
 		}
 	case queue.Delete:
 		if it.State == queue.Trash {

@@ -3,6 +3,7 @@ package queuetest
 import (
 	"time"
 
+	"backbone/gateway/mail"
 	"backbone/queue"
 )
 
@@ -107,6 +108,22 @@ var verbCases = []testcase{
 		w.ok(w.Return(w.ctx, []queue.Lease{l}))
 		w.equal("next", w.get(id).Next, at)
 		w.equal("due", len(w.due()), 0)
+	}},
+	{"what an operator has set a time for waits for no link", func(w *world) {
+		id := w.put1(to(alpha))
+		l := w.lease1(alpha)
+		keep := l.Item
+		keep.Next, keep.Last = time.Now().Add(time.Hour), mail.LinkDown("no answer", nil)
+		w.ok(w.Settle(w.ctx, l, queue.Settlement{Keep: []queue.Item{keep}}))
+		at := time.Now().Add(48 * time.Hour)
+		w.change(only(id), queue.Op{Verb: queue.ScheduleAt, At: at}, 1)
+		it := w.get(id)
+		w.equal("next", it.Next, at)
+		w.equal("scope of the last failure", it.Last.Scope, mail.ScopeMessage)
+		w.equal("its text", it.Last.Text, "no answer")
+		id = w.put1(to(beta))
+		w.change(only(id), queue.Op{Verb: queue.ScheduleAt, At: at}, 1)
+		w.equal("scope without one", w.get(id).Last.Scope, mail.ScopeMessage)
 	}},
 	{"a change for a leased item that ends is nothing", func(w *world) {
 		id := w.put1(to(alpha))
