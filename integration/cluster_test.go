@@ -24,10 +24,11 @@ type cluster struct {
 	gateways         []*site
 	far              *site
 	primary, standby *pgtest.Server
+	lines            []*line // between the first gateway and the two servers
 }
 
-// database starts a server with a synchronous standby.
-func (c *cluster) database() (dsn string) {
+// database starts a server with a synchronous standby. The first gateway reaches both by lines that can be cut.
+func (c *cluster) database() (first, others string) {
 	t := c.t
 	t.Helper()
 	remove := func(s *pgtest.Server) {
@@ -49,7 +50,11 @@ func (c *cluster) database() (dsn string) {
 	if err := c.primary.Set(t.Context(), "synchronous_standby_names = 's1'"); err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=backbone dbname=postgres sslmode=disable target_session_attrs=read-write", c.primary.Port, c.standby.Port)
+	c.lines = []*line{newLine(t, c.primary.Port), newLine(t, c.standby.Port)}
+	dsn := func(a, b int) string {
+		return fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=backbone dbname=postgres sslmode=disable target_session_attrs=read-write", a, b)
+	}
+	return dsn(c.lines[0].Port, c.lines[1].Port), dsn(c.primary.Port, c.standby.Port)
 }
 
 // newCluster writes and starts the four sites. The gateways share the site's name, its certificate and its queue; each has a drop
@@ -57,7 +62,7 @@ func (c *cluster) database() (dsn string) {
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{t: t}
-	dsn := c.database()
+	dsn, others := c.database()
 	a, far := pair(t, overSite(t))
 	a.stop()
 	c.far, c.gateways = far, []*site{a}
@@ -98,6 +103,7 @@ func newCluster(t *testing.T) *cluster {
 			return strings.Replace(text, "[control]", fmt.Sprintf("[queue]\nstore = \"postgres\"\ndsn = %q\nnode = \"gw%d\"\nsilence = \"3s\"\n[control]", dsn, i+1), 1)
 		})
 		s.start()
+		dsn = others
 	}
 	return c
 }
@@ -154,8 +160,8 @@ func messagesOf(t *testing.T, few int) int {
 	return n
 }
 
-// TestThreeGatewaysOnOneQueueLoseNothing lets a gateway die, another stop and wake up, the primary fail and everything restart,
-// while mail goes through. Each message arrives once.
+// TestThreeGatewaysOnOneQueueLoseNothing cuts a gateway off from the database, lets another die, the third stop and wake up,
+// the primary fail and everything restart, while mail goes through. Each message arrives once.
 func TestThreeGatewaysOnOneQueueLoseNothing(t *testing.T) {
 	c := newCluster(t)
 	n := messagesOf(t, 1500)
@@ -173,8 +179,19 @@ func TestThreeGatewaysOnOneQueueLoseNothing(t *testing.T) {
 	}
 	one, two, three := c.gateways[0], c.gateways[1], c.gateways[2]
 
+	send(n / 10)
+	got(n / 20)
+	for _, w := range c.lines {
+		w.cut() // what the first gateway has under way is carried out, but nobody hears of it
+	}
 	send(n / 5)
-	got(n / 10)
+	c.takenOver(two, "gw1")
+	got(n/10 + 1)
+	for _, w := range c.lines {
+		w.mend()
+	}
+
+	got(n / 7)
 	two.kill() // in the midst of it; the others take its work over when it has been silent
 	send(2 * n / 5)
 	c.takenOver(one, "gw2")
