@@ -42,7 +42,7 @@ func (g *Gateway) attempt(ctx context.Context, j job) {
 		return
 	}
 	var assume *queue.Dest
-	if j.probe {
+	if j.probe || l.By != "" && g.links.failedBefore(l.Dest, l.Changed) { // an operator said now, here or at another gateway
 		assume = &l.Dest
 	}
 	p := g.planItem(ctx, &s.lease.Item, env.Recipients, assume, now)

@@ -128,6 +128,14 @@ func (l *links) probe(now time.Time) (due []queue.Dest, next time.Time) {
 // forgetUntested is how long a link that nobody needed keeps its history of failures.
 const forgetUntested = time.Hour
 
+// failedBefore tells a link that is down, and has not been tried since t.
+func (l *links) failedBefore(d queue.Dest, t time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.m[d]
+	return k != nil && k.latest.Before(t)
+}
+
 // idle ends a probe that found nothing to send: the next message will try the link.
 func (l *links) idle(d queue.Dest, now time.Time) {
 	l.mu.Lock()

@@ -94,3 +94,29 @@ func TestAProbeLeavesMailToWhichThePeerGaveATime(t *testing.T) {
 		r.expect("delivered", len(r.site.received()), 1)
 	})
 }
+
+func TestAnOperatorsRetryAtAnotherGatewayIsAnAttempt(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		r.site.says(unplugged)
+		r.must("MS:NET/PO2/JLEE", nil)
+		r.must("MS:NET/PO2/MKUMAR", func(s *connectors.Submission) { s.Envelope.ID = "parked" })
+		r.after(time.Minute)
+		retry := func() {
+			t.Helper()
+			if _, err := r.store.Change(t.Context(), queue.Filter{}, queue.Op{Verb: queue.RetryNow, By: "kim"}); err != nil { // not by this gateway
+				t.Fatal(err)
+			}
+			r.after(time.Second)
+		}
+		retry()
+		if n := len(r.site.attempts()); n < 2 || n > 3 {
+			t.Errorf("%d attempts with the one that failed before; want one more, or two at once", n)
+		}
+		n := len(r.site.attempts())
+		r.after(time.Minute)
+		r.expect("attempts after that", len(r.site.attempts()), n)
+		r.site.says(nil)
+		retry()
+		r.expect("delivered when the trouble is over", len(r.site.received()), 2)
+	})
+}
