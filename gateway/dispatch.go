@@ -18,6 +18,8 @@ type dispatcher struct {
 	busy map[queue.Dest]int
 	n    int // running over all destinations
 	turn int // where the round over the destinations begins
+	// filled are the destinations whose windows were full by others, with when to look again.
+	filled map[queue.Dest]time.Time
 	// suspended is what was suspended at the last pass.
 	suspended map[queue.Dest]bool
 }
@@ -47,7 +49,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	d := &dispatcher{g: g, jobs: make(chan job, g.o.Workers), busy: map[queue.Dest]int{}}
+	d := &dispatcher{g: g, jobs: make(chan job, g.o.Workers), busy: map[queue.Dest]int{}, filled: map[queue.Dest]time.Time{}}
 	work, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(g.o.Drain, cut) })()
@@ -151,12 +153,15 @@ func (d *dispatcher) pass(ctx context.Context) (next time.Time, more bool, err e
 	}
 	for i := range dests {
 		dest := dests[(i+d.turn)%len(dests)]
-		n := d.slots(dest)
+		n, room := d.slots(dest, now)
 		if n == 0 {
 			continue
 		}
-		ls, err := g.o.Store.Lease(ctx, dest, g.owner, n, g.o.LeaseFor)
-		if err != nil {
+		ls, err := g.o.Store.Lease(ctx, dest, g.owner, n, room, g.o.LeaseFor)
+		if errors.Is(err, queue.ErrNoRoom) {
+			d.noRoom(dest)
+			continue
+		} else if err != nil {
 			return next, false, err
 		}
 		for _, l := range ls {
@@ -165,6 +170,9 @@ func (d *dispatcher) pass(ctx context.Context) (next time.Time, more bool, err e
 		more = more || len(ls) > 0
 	}
 	d.turn++
+	if at := d.room(now); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+		next = at
+	}
 	return next, more && d.free() > 0, nil
 }
 
@@ -175,14 +183,19 @@ const probeLooks = 100
 // that waits for a reason of its own. While its window is full the attempts under way will tell.
 func (d *dispatcher) probe(ctx context.Context, dest queue.Dest, now time.Time) error {
 	g := d.g
-	if d.slots(dest) == 0 || g.linkState(dest.Connector, dest.Host, now).State == routing.Suspended {
+	n, room := d.slots(dest, now)
+	if n == 0 || g.linkState(dest.Connector, dest.Host, now).State == routing.Suspended {
 		g.links.aborted(dest)
 		return nil
 	}
 	var after queue.ID
 	for range probeLooks {
-		ls, err := g.o.Store.LeaseWaiting(ctx, dest, g.owner, after, 1, g.o.LeaseFor)
-		if err != nil {
+		ls, err := g.o.Store.LeaseWaiting(ctx, dest, g.owner, after, 1, room, g.o.LeaseFor)
+		if errors.Is(err, queue.ErrNoRoom) {
+			d.noRoom(dest)
+			g.links.aborted(dest)
+			return nil
+		} else if err != nil {
 			return err
 		}
 		if len(ls) == 0 {
@@ -230,12 +243,15 @@ func (d *dispatcher) resumed(ctx context.Context, now time.Time) (next time.Time
 // drain fetches what waited for a link that has recovered, whether its time has come or not: it was only waiting for
 // this. What waits for a reason of its own (a refusal by the peer, a deferred delivery time) is left alone.
 func (d *dispatcher) drain(ctx context.Context, dest queue.Dest, at drain, now time.Time) (bool, error) {
-	n := d.slots(dest)
+	n, room := d.slots(dest, now)
 	if n == 0 {
 		return false, nil
 	}
-	ls, err := d.g.o.Store.LeaseWaiting(ctx, dest, d.g.owner, at.after, n, d.g.o.LeaseFor)
-	if err != nil {
+	ls, err := d.g.o.Store.LeaseWaiting(ctx, dest, d.g.owner, at.after, n, room, d.g.o.LeaseFor)
+	if errors.Is(err, queue.ErrNoRoom) {
+		d.noRoom(dest)
+		return false, nil
+	} else if err != nil {
 		return false, err
 	}
 	if len(ls) == 0 {
@@ -269,17 +285,6 @@ func waitsForLink(it *queue.Item, now time.Time) bool {
 	return it.Last == nil || it.Last.Scope == scopeLink || !it.Next.After(now)
 }
 
-// slots is how many more transfers to dest may start now.
-func (d *dispatcher) slots(dest queue.Dest) int {
-	window := DefaultParallel
-	if m, ok := d.g.members()[dest.Connector]; ok {
-		window = m.Parallel
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return max(min(window-d.busy[dest], d.g.o.Workers-d.n), 0)
-}
-
 func (d *dispatcher) free() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -304,6 +309,7 @@ func (d *dispatcher) work(ctx context.Context, j job, stopping bool) {
 		if d.busy[j.lease.Dest]--; d.busy[j.lease.Dest] == 0 {
 			delete(d.busy, j.lease.Dest)
 		}
+		delete(d.filled, j.lease.Dest) // a place of ours is one that others have not
 		d.mu.Unlock()
 		d.g.wake()
 	}

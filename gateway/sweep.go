@@ -96,7 +96,7 @@ func (g *Gateway) lookAt(ctx context.Context, l look) error {
 func (g *Gateway) rerouteWaiting(ctx context.Context, d queue.Dest, look look) (moved int, err error) {
 	var after queue.ID
 	for vain := 0; ctx.Err() == nil && (look.dest == d || vain < barren) && (!look.one || moved == 0); {
-		ls, err := g.o.Store.LeaseWaiting(ctx, d, g.owner, after, 100, g.o.LeaseFor)
+		ls, err := g.o.Store.LeaseWaiting(ctx, d, g.owner, after, 100, queue.NoWindow, g.o.LeaseFor)
 		if err != nil || len(ls) == 0 {
 			return moved, err
 		}

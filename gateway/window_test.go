@@ -2,11 +2,13 @@ package gateway_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"backbone/connectors"
 	"backbone/gateway"
+	"backbone/gateway/mail"
 	"backbone/queue"
 )
 
@@ -52,4 +54,111 @@ func TestAWindowIsForTransfersNotForTheDiskAfterThem(t *testing.T) {
 			})
 		})
 	}
+}
+
+// crowded is a store shared with gateways that fill the window of one connector's destinations while full is set.
+type crowded struct {
+	queue.Store
+	connector string
+	full      atomic.Bool
+	asked     atomic.Int64
+}
+
+func (s *crowded) others(d queue.Dest, room int) error {
+	if d.Connector != s.connector || room == queue.NoWindow {
+		return nil
+	}
+	s.asked.Add(1)
+	if s.full.Load() {
+		return queue.ErrNoRoom
+	}
+	return nil
+}
+
+func (s *crowded) Lease(ctx context.Context, d queue.Dest, owner string, n, room int, ttl time.Duration) ([]queue.Lease, error) {
+	if err := s.others(d, room); err != nil {
+		return nil, err
+	}
+	return s.Store.Lease(ctx, d, owner, n, room, ttl)
+}
+
+func (s *crowded) LeaseWaiting(ctx context.Context, d queue.Dest, owner string, after queue.ID, n, room int, ttl time.Duration) ([]queue.Lease, error) {
+	if err := s.others(d, room); err != nil {
+		return nil, err
+	}
+	return s.Store.LeaseWaiting(ctx, d, owner, after, n, room, ttl)
+}
+
+// crowd starts the site again on a store whose others fill windows of the way to NET/PO2.
+func (r *rig) crowd() *crowded {
+	r.close()
+	s := &crowded{connector: r.site.name}
+	r.open([]*wire{r.po1, r.site, r.imc}, func(o *gateway.Options) {
+		s.Store = o.Store
+		o.Store = s
+	})
+	return s
+}
+
+// TestAWindowThatOthersFillIsLookedAtOnceASecond, however much else goes on, and what waits for it goes soon after there is room.
+func TestAWindowThatOthersFillIsLookedAtOnceASecond(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		s := r.crowd()
+		s.full.Store(true)
+		r.must("MS:NET/PO2/MKUMAR", nil)
+		s.asked.Store(0)
+		began := time.Now()
+		for time.Since(began) < 30*time.Second {
+			r.must("SMTP:kim@one.example", nil)
+		}
+		r.expect("meanwhile others get their mail", len(r.imc.received()) > 100, true)
+		if n := s.asked.Load(); n < 25 || n > 31 {
+			t.Errorf("asked %d times in 30 s", n)
+		}
+		s.full.Store(false)
+		r.after(time.Second)
+		r.expect("when there is room", len(r.site.received()), 1)
+	})
+}
+
+// TestAPlaceOfOursIsTakenAtOnce although a moment ago others left none.
+func TestAPlaceOfOursIsTakenAtOnce(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		s := r.crowd()
+		goOn := make(chan struct{})
+		r.site.does(func(t *connectors.Transfer) []mail.Outcome {
+			<-goOn
+			return []mail.Outcome{{State: mail.Delivered}}
+		})
+		r.must("MS:NET/PO2/MKUMAR", nil)
+		s.full.Store(true)
+		r.must("MS:NET/PO2/JLEE", nil)
+		r.after(300 * time.Millisecond)
+		s.full.Store(false)
+		close(goOn)
+		r.settle()
+		r.expect("delivered", len(r.site.received()), 2)
+	})
+}
+
+// TestALinkThatIsDownIsTriedWhenOthersLeaveRoom, and its mail is fetched then.
+func TestALinkThatIsDownIsTriedWhenOthersLeaveRoom(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		s := r.crowd()
+		r.site.says(&mail.Failure{Class: mail.Transient, Scope: mail.ScopeLink, Text: "not answering"})
+		for range 3 {
+			r.must("MS:NET/PO2/MKUMAR", nil)
+		}
+		r.site.says(nil)
+		s.full.Store(true)
+		s.asked.Store(0)
+		r.after(time.Hour)
+		r.expect("while others fill the window", len(r.site.received()), 0)
+		if n := s.asked.Load(); n == 0 || n > 3600 {
+			t.Errorf("asked %d times in an hour", n)
+		}
+		s.full.Store(false)
+		r.after(2 * time.Second)
+		r.expect("when there is room", len(r.site.received()), 3)
+	})
 }

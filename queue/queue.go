@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"time"
 
 	"backbone/gateway/mail"
@@ -26,6 +27,7 @@ var (
 	ErrFatal     = errors.New("queue store failed and takes no more writes until it is opened again")
 	ErrFull      = errors.New("queue disk is below its reserve") // transient: 452 4.3.1 to a peer
 	ErrClosed    = errors.New("queue store is closed")
+	ErrNoRoom    = errors.New("others fill the destination's window") // ask again after a second or so
 )
 
 // ID is an item's number, unique in a store for ever. Text form is Crockford base32, upper case, at most 13 characters.
@@ -223,6 +225,9 @@ const (
 	Purge      Verb = "purge"   // out of the trash for good
 )
 
+// NoWindow is the room of a lease that no window bounds.
+const NoWindow = math.MaxInt
+
 // Store is a message queue. All methods are safe for concurrent use. Times come from time.Now, so that a
 // testing/synctest bubble can be days long.
 type Store interface {
@@ -238,11 +243,16 @@ type Store interface {
 	Wake() <-chan struct{}
 	// Lease takes up to n due items of dest: urgent, normal, non-urgent, then by Next, then by ID. A lease that is
 	// neither settled nor extended within ttl returns to what it was with Unknown set; so does one whose process died.
-	Lease(ctx context.Context, dest Dest, owner string, n int, ttl time.Duration) ([]Lease, error)
+	//
+	// Room is the destination's window less what owner has under way in it: no more are taken than it leaves beside the
+	// leases that other owners took with a room and that have not ended, and when it leaves none the error is ErrNoRoom.
+	// So all owners together never exceed a window that they have in common, however they come in each other's way.
+	Lease(ctx context.Context, dest Dest, owner string, n, room int, ttl time.Duration) ([]Lease, error)
 	// LeaseWaiting takes up to n ready items of dest whether due or not, suspended or not, after the given ID in ID
 	// order: for rerouting and for operator verbs that need the gateway. LeaseID takes one, also when held; it answers
-	// ErrLeaseLost while another has it, and ErrNotFound for one in the trash.
-	LeaseWaiting(ctx context.Context, dest Dest, owner string, after ID, n int, ttl time.Duration) ([]Lease, error)
+	// ErrLeaseLost while another has it, and ErrNotFound for one in the trash. Leases with the room NoWindow, and all of
+	// LeaseID's, are bound by no window and fill none.
+	LeaseWaiting(ctx context.Context, dest Dest, owner string, after ID, n, room int, ttl time.Duration) ([]Lease, error)
 	LeaseID(ctx context.Context, id ID, owner string, ttl time.Duration) (Lease, error)
 	Extend(ctx context.Context, l Lease, ttl time.Duration) error
 	// Settle ends a lease. Return gives items back untouched (shutdown, nothing tried).

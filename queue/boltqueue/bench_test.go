@@ -160,7 +160,7 @@ func drain(t testing.TB, s *Store, n, workers int) {
 		ds, _ := s.Due(time.Now(), 10)
 		got := 0
 		for _, d := range ds {
-			ls, err := s.Lease(ctx, d, "drain", min(int(idle.Load()), n-got), time.Minute)
+			ls, err := s.Lease(ctx, d, "drain", min(int(idle.Load()), n-got), queue.NoWindow, time.Minute)
 			if err != nil {
 				t.Error(err)
 				return

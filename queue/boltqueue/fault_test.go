@@ -104,7 +104,7 @@ func TestSyncErrorIsFinal(t *testing.T) {
 			t.Errorf("later put: %v", err)
 		}
 	}
-	if _, err := s.Lease(context.Background(), site, "x", 1, time.Minute); !errors.Is(err, queue.ErrFatal) {
+	if _, err := s.Lease(context.Background(), site, "x", 1, queue.NoWindow, time.Minute); !errors.Is(err, queue.ErrFatal) {
 		t.Errorf("lease: %v; what can't be settled must not be leased", err)
 	}
 	if syncs != 1 {
@@ -139,7 +139,7 @@ func TestFullDiskRefusesNewMailAndSettlesOld(t *testing.T) {
 		t.Errorf("refused bodies left %v", names)
 	}
 	_ = steps
-	ls, err := s.Lease(ctx, site, "x", 1, time.Minute)
+	ls, err := s.Lease(ctx, site, "x", 1, queue.NoWindow, time.Minute)
 	if err != nil || len(ls) != 1 {
 		t.Fatalf("lease: %v, %v", ls, err)
 	}
@@ -186,8 +186,10 @@ func TestNothingIsLeasedBeforeItIsDurable(t *testing.T) {
 		t.Errorf("due %v, next %v while the message is not durable", ds, next)
 	}
 	for name, lease := range map[string]func() ([]queue.Lease, error){
-		"Lease":        func() ([]queue.Lease, error) { return s.Lease(ctx, site, "x", 1, time.Minute) },
-		"LeaseWaiting": func() ([]queue.Lease, error) { return s.LeaseWaiting(ctx, site, "x", 0, 1, time.Minute) },
+		"Lease": func() ([]queue.Lease, error) { return s.Lease(ctx, site, "x", 1, queue.NoWindow, time.Minute) },
+		"LeaseWaiting": func() ([]queue.Lease, error) {
+			return s.LeaseWaiting(ctx, site, "x", 0, 1, queue.NoWindow, time.Minute)
+		},
 	} {
 		if ls, err := lease(); err != nil || len(ls) != 0 {
 			t.Errorf("%s gave out %v, %v", name, ls, err)
@@ -206,7 +208,7 @@ func TestNothingIsLeasedBeforeItIsDurable(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-wake
-	if ls, err := s.Lease(ctx, site, "x", 1, time.Minute); err != nil || len(ls) != 1 {
+	if ls, err := s.Lease(ctx, site, "x", 1, queue.NoWindow, time.Minute); err != nil || len(ls) != 1 {
 		t.Errorf("lease after the sync: %v, %v", ls, err)
 	}
 	if err := s.Close(); err != nil {

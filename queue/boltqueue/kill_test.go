@@ -67,7 +67,7 @@ func child(dir string) error {
 		}()
 		go func() {
 			for {
-				ls, err := s.Lease(context.Background(), site, "child", 1, time.Hour)
+				ls, err := s.Lease(context.Background(), site, "child", 1, queue.NoWindow, time.Hour)
 				if err != nil {
 					fail <- err
 					return

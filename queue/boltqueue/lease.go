@@ -14,6 +14,7 @@ type lease struct {
 	owner   string
 	until   time.Time
 	held    bool // it was taken of a held item
+	fills   bool // it was taken with a room, and fills others'
 	d       *dest
 	pending []queue.Op // verbs that take effect when it settles
 }
@@ -48,7 +49,7 @@ func (s *Store) Due(at time.Time, limit int) ([]queue.Dest, time.Time) {
 }
 
 // Lease implements queue.Store.
-func (s *Store) Lease(ctx context.Context, name queue.Dest, owner string, n int, ttl time.Duration) ([]queue.Lease, error) {
+func (s *Store) Lease(ctx context.Context, name queue.Dest, owner string, n, room int, ttl time.Duration) ([]queue.Lease, error) {
 	if err := s.openWrite(ctx); err != nil {
 		return nil, err
 	}
@@ -59,6 +60,10 @@ func (s *Store) Lease(ctx context.Context, name queue.Dest, owner string, n int,
 	}
 	if _, ok := s.suspended(name, at); ok {
 		return nil, nil
+	}
+	n, err := s.within(d, owner, n, room)
+	if err != nil {
+		return nil, err
 	}
 	var ids []queue.ID
 	for rank := byte(0); rank < ranks && len(ids) < n; rank++ {
@@ -72,11 +77,11 @@ func (s *Store) Lease(ctx context.Context, name queue.Dest, owner string, n int,
 			return len(ids) < n
 		})
 	}
-	return s.take(d, ids, owner, at, ttl)
+	return s.take(d, ids, owner, room != queue.NoWindow, at, ttl)
 }
 
 // LeaseWaiting implements queue.Store.
-func (s *Store) LeaseWaiting(ctx context.Context, name queue.Dest, owner string, after queue.ID, n int, ttl time.Duration) ([]queue.Lease, error) {
+func (s *Store) LeaseWaiting(ctx context.Context, name queue.Dest, owner string, after queue.ID, n, room int, ttl time.Duration) ([]queue.Lease, error) {
 	if err := s.openWrite(ctx); err != nil {
 		return nil, err
 	}
@@ -85,8 +90,11 @@ func (s *Store) LeaseWaiting(ctx context.Context, name queue.Dest, owner string,
 	if d == nil || n <= 0 {
 		return nil, nil
 	}
+	n, err := s.within(d, owner, n, room)
+	if err != nil {
+		return nil, err
+	}
 	var ids []queue.ID
-	var err error
 	s.x.walkWaiting(d, after, func(id queue.ID) bool {
 		if s.busy(id) {
 			return true
@@ -103,7 +111,23 @@ func (s *Store) LeaseWaiting(ctx context.Context, name queue.Dest, owner string,
 	if err != nil {
 		return nil, err
 	}
-	return s.take(d, ids, owner, time.Now(), ttl)
+	return s.take(d, ids, owner, room != queue.NoWindow, time.Now(), ttl)
+}
+
+// within is how many of n leases a room leaves beside those of other owners. The lock is held.
+func (s *Store) within(d *dest, owner string, n, room int) (int, error) {
+	if room-d.leasedReady-d.leasedHeld >= n { // whoever has them
+		return n, nil
+	}
+	for _, l := range s.leases {
+		if l.d == d && l.fills && l.owner != owner {
+			room--
+		}
+	}
+	if room <= 0 {
+		return 0, fmt.Errorf("%s: %w", d.name, queue.ErrNoRoom)
+	}
+	return min(n, room), nil
 }
 
 // LeaseID implements queue.Store.
@@ -131,7 +155,7 @@ func (s *Store) LeaseID(ctx context.Context, id queue.ID, owner string, ttl time
 	case s.leases[id] != nil:
 		return queue.Lease{}, fmt.Errorf("%s: %w (%s has it)", id, queue.ErrLeaseLost, s.leases[id].owner)
 	}
-	ls, err := s.take(s.x.destOf(r.Dest), []queue.ID{id}, owner, time.Now(), ttl)
+	ls, err := s.take(s.x.destOf(r.Dest), []queue.ID{id}, owner, false, time.Now(), ttl)
 	if err != nil {
 		return queue.Lease{}, err
 	}
@@ -139,7 +163,7 @@ func (s *Store) LeaseID(ctx context.Context, id queue.ID, owner string, ttl time
 }
 
 // take leases items. Their marks are in the log before anybody acts on them, though not yet durable. The lock is held.
-func (s *Store) take(d *dest, ids []queue.ID, owner string, at time.Time, ttl time.Duration) ([]queue.Lease, error) {
+func (s *Store) take(d *dest, ids []queue.ID, owner string, fills bool, at time.Time, ttl time.Duration) ([]queue.Lease, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -161,7 +185,7 @@ func (s *Store) take(d *dest, ids []queue.ID, owner string, at time.Time, ttl ti
 	}
 	for i := range out {
 		s.epoch++
-		l := &lease{epoch: s.epoch, owner: owner, until: at.Add(ttl), held: out[i].State == queue.Held, d: d}
+		l := &lease{epoch: s.epoch, owner: owner, until: at.Add(ttl), held: out[i].State == queue.Held, fills: fills, d: d}
 		s.leases[out[i].ID] = l
 		if l.held {
 			d.leasedHeld++

@@ -45,7 +45,7 @@ func TestWhatARestartFoundIsDurable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ls, err := s.Lease(context.Background(), site, "x", 1, time.Minute)
+	ls, err := s.Lease(context.Background(), site, "x", 1, queue.NoWindow, time.Minute)
 	if err != nil || len(ls) != 1 {
 		t.Fatalf("after the restart: leased %v, %v", ls, err)
 	}
@@ -72,7 +72,7 @@ func TestALeaseEndsOnTimeWhetherReapedOrNot(t *testing.T) {
 	if err := put1(s, []byte("x"), message1(site)); err != nil {
 		t.Fatal(err)
 	}
-	ls, err := s.Lease(context.Background(), site, "x", 1, time.Hour)
+	ls, err := s.Lease(context.Background(), site, "x", 1, queue.NoWindow, time.Hour)
 	if err != nil || len(ls) != 1 {
 		t.Fatalf("leased %v, %v", ls, err)
 	}
@@ -396,7 +396,7 @@ func TestCompactOfAnIdleStore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if ls, err := s.Lease(ctx, site, "x", 1, time.Hour); err != nil || len(ls) != 1 {
+	if ls, err := s.Lease(ctx, site, "x", 1, queue.NoWindow, time.Hour); err != nil || len(ls) != 1 {
 		t.Fatal(ls, err)
 	}
 	if err := s.kill(); err != nil {

@@ -59,7 +59,7 @@ func put(t *testing.T, s *Store, dedup string, hosts ...string) []queue.ID {
 
 func leaseFar(t *testing.T, s *Store, n int) []queue.Lease {
 	t.Helper()
-	ls, err := s.Lease(t.Context(), far, s.o.Node, n, time.Hour)
+	ls, err := s.Lease(t.Context(), far, s.o.Node, n, queue.NoWindow, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestOfTwoGatewaysEachItemHasOne(t *testing.T) {
 	for _, s := range []*Store{a, b, a, b} {
 		wg.Go(func() {
 			for {
-				ls, err := s.Lease(t.Context(), far, s.o.Node, 3, time.Hour)
+				ls, err := s.Lease(t.Context(), far, s.o.Node, 3, queue.NoWindow, time.Hour)
 				if err != nil || len(ls) == 0 {
 					if err != nil {
 						t.Error(err)
@@ -178,7 +178,7 @@ func TestASecondProcessOfANameTakesThePlaceOfTheFirst(t *testing.T) {
 	if err := first.Settle(t.Context(), l, queue.Settlement{}); !errors.Is(err, queue.ErrLeaseLost) {
 		t.Errorf("settle: %v", err)
 	}
-	if _, err := first.Lease(t.Context(), far, "x", 1, time.Hour); !errors.Is(err, queue.ErrFatal) {
+	if _, err := first.Lease(t.Context(), far, "x", 1, queue.NoWindow, time.Hour); !errors.Is(err, queue.ErrFatal) {
 		t.Errorf("lease: %v", err)
 	}
 }
@@ -303,7 +303,7 @@ func TestADeadSiteDoesNotFillTheBatches(t *testing.T) {
 	if len(ds) != 2 {
 		t.Fatalf("due: %v", ds)
 	}
-	ls, err := s.Lease(t.Context(), queue.Dest{Connector: far.Connector, Host: "near.example"}, "x", 10, time.Hour)
+	ls, err := s.Lease(t.Context(), queue.Dest{Connector: far.Connector, Host: "near.example"}, "x", 10, queue.NoWindow, time.Hour)
 	if err != nil || len(ls) != 1 {
 		t.Fatalf("leased %d, %v", len(ls), err)
 	}
@@ -312,7 +312,7 @@ func TestADeadSiteDoesNotFillTheBatches(t *testing.T) {
 		args      []any
 	}{
 		{"due", heads, []any{nil}},
-		{"lease", dueItems + " select * from due", []any{nil, int64(1), "a", "a", int64(1), int64(1), far.Connector, "dead.example", 10}},
+		{"lease", dueItems + " select * from due", []any{nil, int64(1), "a", "a", int64(1), int64(1), far.Connector, "dead.example", 10, 10}},
 	} {
 		if q.name == "lease" { // the parameters that only the claim uses have to be named
 			q.sql = strings.Replace(q.sql, "select * from due", "select *, $2::bigint, $3::text, $4::text, $5::bigint, $6::bigint from due", 1)
@@ -389,7 +389,7 @@ func TestAfterAnOutageTheLivingKeepTheirWork(t *testing.T) {
 	l := leaseFar(t, a, 1)[0]
 	w.gate.Lock() // as a failover: nobody is answered
 	asked := make(chan error)
-	go func() { _, err := b.Lease(context.Background(), far, "b", 1, time.Hour); asked <- err }()
+	go func() { _, err := b.Lease(context.Background(), far, "b", 1, queue.NoWindow, time.Hour); asked <- err }()
 	w.severAll()
 	outage := time.Now().Add(4 * time.Second)
 	eventually(t, "the outage to pass", func() bool { return time.Now().After(outage) })

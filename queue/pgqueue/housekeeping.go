@@ -56,6 +56,7 @@ func (s *Store) sweep(ctx context.Context) error {
 		{sql: `delete from node where name in (select n.name from node n where n.alive < ` + clock + ` - $2::bigint and n.name <> $3
 				and not exists (select 1 from lease l where l.node = n.name) limit $4)`,
 			args: []any{s.at(), int64(keepAttempts), s.o.Node, sweepSlice}},
+		forgetWindows(),
 	} {
 		_, e := s.slices(ctx, q)
 		err = errors.Join(err, e)
@@ -105,7 +106,7 @@ func (s *Store) Compact(ctx context.Context) error {
 	if err := s.openWrite(ctx); err != nil {
 		return err
 	}
-	for _, table := range []string{"lease", "item", "recipient", "chunk", "attempt", "dedup"} {
+	for _, table := range []string{"lease", "item", "recipient", "chunk", "attempt", "dedup", "dest_window"} {
 		if _, err := s.pool.Exec(ctx, "vacuum "+table); err != nil && code(err) != "55P03" {
 			return err
 		}

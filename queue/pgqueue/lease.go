@@ -15,10 +15,10 @@ import (
 )
 
 // claim is SQL for new leases of the items that the statement before it (named due, with column id) has locked. Its parameters:
-// $2 epoch, $3 node, $4 owner, $5 ttl, $6 incarnation. A row whose lease was made between this statement's snapshot and its lock
+// $2 epoch, $3 node, $4 owner, $5 ttl, $6 incarnation. Columns connector and host of due are null for what fills no window. A row whose lease was made between this statement's snapshot and its lock
 // on the item is left out by the conflict; what is leased is read by the next statement, whose snapshot is newer than the lock.
-const claim = ` insert into lease (item, epoch, node, owner, began, until, held, pending)
-	select due.id, $2::bigint, $3::text, $4::text, ` + clock + `, ` + clock + ` + $5::bigint, due.state = 'held', '[]'
+const claim = ` insert into lease (item, epoch, node, owner, began, until, held, pending, connector, host)
+	select due.id, $2::bigint, $3::text, $4::text, ` + clock + `, ` + clock + ` + $5::bigint, due.state = 'held', '[]', due.connector, due.host
 	from due where exists (select 1 from node where name = $3 and incarnation = $6::bigint) order by due.id
 	on conflict (item) do nothing`
 
@@ -28,27 +28,31 @@ const isSuspended = `exists (select 1 from suspension s where s.connector = $7::
 
 // dueItems chooses due items, urgent ones first. Each rank is looked up by itself: a million items of one rank that are due
 // tomorrow don't stand in the way of the next rank's.
-const dueItems = `with due as materialized (
-	select x.id, 'ready' as state from (values (0), (1), (2)) r(rank), lateral (
+const dueItems = within + `due as materialized (
+	select x.id, 'ready' as state, ` + filled + ` from (values (0), (1), (2)) r(rank), lateral (
 		select i.id, i.next from item i
 		where i.state = 'ready' and i.connector = $7::text and i.host = $8::text and i.rank = r.rank and i.next <= ` + clock + `
 			and not exists (select 1 from lease l where l.item = i.id)
 		order by i.next, i.id limit $9::integer for update of i skip locked) x
-	where not ` + isSuspended + `
-	order by r.rank, x.next, x.id limit $9::integer)`
+	where not ` + isSuspended + ` and (select n from free) > 0
+	order by r.rank, x.next, x.id limit (select n from free))`
 
-const waitingItems = `with due as materialized (
-	select i.id, i.state from item i
-	where i.state = 'ready' and i.connector = $7::text and i.host = $8::text and i.id > $10::bigint
-		and not exists (select 1 from lease l where l.item = i.id)
-	order by i.id limit $9::integer for update of i skip locked)`
+const waitingItems = within + `due as materialized (
+	select x.id, x.state, ` + filled + ` from (
+		select i.id, i.state from item i
+		where i.state = 'ready' and i.connector = $7::text and i.host = $8::text and i.id > $11::bigint
+			and not exists (select 1 from lease l where l.item = i.id)
+		order by i.id limit $9::integer for update of i skip locked) x
+	where (select n from free) > 0
+	order by x.id limit (select n from free))`
 
 const oneItem = `with due as materialized (
-	select i.id, i.state from item i where i.id = $7::bigint and i.state <> 'trash' for update of i)`
+	select i.id, i.state, null::text as connector, null::text as host from item i where i.id = $7::bigint and i.state <> 'trash' for update of i)`
 
 // Lease implements queue.Store.
-func (s *Store) Lease(ctx context.Context, d queue.Dest, owner string, n int, ttl time.Duration) ([]queue.Lease, error) {
-	ls, err := s.take(ctx, owner, ttl, dueItems, exactjson.Text(d.Connector), exactjson.Text(d.Host), n)
+func (s *Store) Lease(ctx context.Context, d queue.Dest, owner string, n, room int, ttl time.Duration) ([]queue.Lease, error) {
+	w := window{d, room}
+	ls, err := s.take(ctx, owner, w, ttl, dueItems, exactjson.Text(d.Connector), exactjson.Text(d.Host), n, w.bound())
 	slices.SortFunc(ls, func(a, b queue.Lease) int {
 		return cmp.Or(cmp.Compare(rankOf(a.Envelope.Priority), rankOf(b.Envelope.Priority)), a.Next.Compare(b.Next), cmp.Compare(a.ID, b.ID))
 	})
@@ -56,18 +60,19 @@ func (s *Store) Lease(ctx context.Context, d queue.Dest, owner string, n int, tt
 }
 
 // LeaseWaiting implements queue.Store.
-func (s *Store) LeaseWaiting(ctx context.Context, d queue.Dest, owner string, after queue.ID, n int, ttl time.Duration) ([]queue.Lease, error) {
+func (s *Store) LeaseWaiting(ctx context.Context, d queue.Dest, owner string, after queue.ID, n, room int, ttl time.Duration) ([]queue.Lease, error) {
 	if n <= 0 {
 		return nil, s.openWrite(ctx)
 	}
-	ls, err := s.take(ctx, owner, ttl, waitingItems, exactjson.Text(d.Connector), exactjson.Text(d.Host), n, int64(after))
+	w := window{d, room}
+	ls, err := s.take(ctx, owner, w, ttl, waitingItems, exactjson.Text(d.Connector), exactjson.Text(d.Host), n, w.bound(), int64(after))
 	slices.SortFunc(ls, func(a, b queue.Lease) int { return cmp.Compare(a.ID, b.ID) })
 	return ls, err
 }
 
 // LeaseID implements queue.Store.
 func (s *Store) LeaseID(ctx context.Context, id queue.ID, owner string, ttl time.Duration) (queue.Lease, error) {
-	ls, err := s.take(ctx, owner, ttl, oneItem, int64(id))
+	ls, err := s.take(ctx, owner, window{room: queue.NoWindow}, ttl, oneItem, int64(id))
 	if err != nil {
 		return queue.Lease{}, err
 	}
@@ -87,7 +92,7 @@ func (s *Store) LeaseID(ctx context.Context, id queue.ID, owner string, ttl time
 }
 
 // take leases what the choice locks.
-func (s *Store) take(ctx context.Context, owner string, ttl time.Duration, choice string, args ...any) ([]queue.Lease, error) {
+func (s *Store) take(ctx context.Context, owner string, w window, ttl time.Duration, choice string, args ...any) ([]queue.Lease, error) {
 	if err := s.openWrite(ctx); err != nil {
 		return nil, err
 	}
@@ -99,7 +104,7 @@ func (s *Store) take(ctx context.Context, owner string, ttl time.Duration, choic
 		return nil, err
 	}
 	var out []queue.Lease
-	var incarnation int64
+	var incarnation, left int64
 	read := query{sql: "select " + columns + ` from lease l join item i on i.id = l.item where l.epoch = $1`, args: []any{int64(epoch)}}
 	read.read = func(rows pgx.Rows) error {
 		r, err := scan(rows)
@@ -110,9 +115,13 @@ func (s *Store) take(ctx context.Context, owner string, ttl time.Duration, choic
 	}
 	lead := query{sql: choice + claim, args: append([]any{s.at(), int64(epoch), s.o.Node, exactjson.Text(owner), int64(ttl), s.incarnation}, args...)}
 	who := query{sql: "select incarnation from node where name = $1", args: []any{s.o.Node}, read: func(rows pgx.Rows) error { return rows.Scan(&incarnation) }}
+	steps := []query{s.renew(), lead, who, read}
+	if w.room != queue.NoWindow {
+		steps = []query{s.renew(), w.lock(), lead, who, read, w.left(owner, &left)}
+	}
 	err = s.once(ctx, time.Time{}, callLimit, func(ctx context.Context) error {
 		out = nil
-		return s.batch(ctx, s.renew(), lead, who, read)
+		return s.batch(ctx, steps...)
 	}, func(ctx context.Context, tx pgx.Tx) (bool, error) {
 		out = nil
 		err := run(ctx, tx, who, read)
@@ -127,6 +136,8 @@ func (s *Store) take(ctx context.Context, owner string, ttl time.Duration, choic
 	if len(out) > 0 {
 		s.hold(out)
 		s.changed(false)
+	} else if w.room != queue.NoWindow && left <= 0 {
+		return nil, fmt.Errorf("%s: %w", w.dest, queue.ErrNoRoom)
 	}
 	return out, nil
 }

@@ -197,7 +197,7 @@ var durableCases = []testcase{
 		w.ok(w.Store.Close())
 		for name, f := range map[string]func() error{
 			"Stage": func() error { _, err := w.Stage(w.ctx, strings.NewReader("x"), 0); return err },
-			"Lease": func() error { _, err := w.Lease(w.ctx, alpha, "x", 1, ttl); return err },
+			"Lease": func() error { _, err := w.Lease(w.ctx, alpha, "x", 1, queue.NoWindow, ttl); return err },
 			"List":  func() error { _, _, err := w.List(w.ctx, queue.Filter{}, "", 1); return err },
 			"Change": func() error {
 				_, err := w.Change(context.Background(), queue.Filter{}, queue.Op{Verb: queue.Hold})

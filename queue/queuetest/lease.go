@@ -123,7 +123,7 @@ var leaseCases = []testcase{
 			wg.Go(func() {
 				me := fmt.Sprint(o)
 				for {
-					ls, err := w.Lease(w.ctx, alpha, me, 3, ttl)
+					ls, err := w.Lease(w.ctx, alpha, me, 3, queue.NoWindow, ttl)
 					if err != nil {
 						w.Error(err)
 					}
@@ -150,11 +150,11 @@ var leaseCases = []testcase{
 	{"LeaseWaiting takes what waits, due or not, suspended or not, in ID order", func(w *world) {
 		ids := w.put("x", to(alpha, in(time.Hour)), to(alpha, priority(mail.NonUrgent)), to(alpha, held), to(alpha, priority(mail.Urgent), in(-time.Hour)), to(beta))
 		w.ok(w.Suspend(w.ctx, queue.Suspension{Dest: alpha}))
-		ls := must(w.LeaseWaiting(w.ctx, alpha, "tester", 0, 2, ttl))(w)
+		ls := must(w.LeaseWaiting(w.ctx, alpha, "tester", 0, 2, queue.NoWindow, ttl))(w)
 		w.equal("first two", leased(ls), ids[:2])
 		w.ok(w.Return(w.ctx, ls))
-		w.equal("behind the first", leased(must(w.LeaseWaiting(w.ctx, alpha, "tester", ids[0], 9, ttl))(w)), []queue.ID{ids[1], ids[3]})
-		w.equal("what is left", leased(must(w.LeaseWaiting(w.ctx, alpha, "tester", 0, 9, ttl))(w)), ids[:1])
+		w.equal("behind the first", leased(must(w.LeaseWaiting(w.ctx, alpha, "tester", ids[0], 9, queue.NoWindow, ttl))(w)), []queue.ID{ids[1], ids[3]})
+		w.equal("what is left", leased(must(w.LeaseWaiting(w.ctx, alpha, "tester", 0, 9, queue.NoWindow, ttl))(w)), ids[:1])
 	}},
 	{"LeaseID takes one item, also a held one, which it is again when returned", func(w *world) {
 		ids := w.put("x", to(alpha, in(time.Hour)), to(alpha, held))

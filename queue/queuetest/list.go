@@ -121,8 +121,8 @@ var listCases = []testcase{
 		ctx, cancel := context.WithCancel(w.ctx)
 		cancel()
 		for name, f := range map[string]func() error{
-			"Lease":        func() error { _, err := w.Lease(ctx, alpha, "x", 1, ttl); return err },
-			"LeaseWaiting": func() error { _, err := w.LeaseWaiting(ctx, alpha, "x", 0, 1, ttl); return err },
+			"Lease":        func() error { _, err := w.Lease(ctx, alpha, "x", 1, queue.NoWindow, ttl); return err },
+			"LeaseWaiting": func() error { _, err := w.LeaseWaiting(ctx, alpha, "x", 0, 1, queue.NoWindow, ttl); return err },
 			"LeaseID":      func() error { _, err := w.LeaseID(ctx, id, "x", ttl); return err },
 			"Extend":       func() error { return w.Extend(ctx, l, ttl) },
 			"Settle":       func() error { return w.Settle(ctx, l, queue.Settlement{}) },

@@ -38,7 +38,7 @@ func Run(t *testing.T, open func(t testing.TB) *Fixture) {
 		name  string
 		cases []testcase
 	}{
-		{"Put", putCases}, {"Lease", leaseCases}, {"Settle", settleCases}, {"Change", verbCases},
+		{"Put", putCases}, {"Lease", leaseCases}, {"Window", windowCases}, {"Settle", settleCases}, {"Change", verbCases},
 		{"List", listCases}, {"Suspend", suspendCases}, {"Durable", durableCases}, {"Upkeep", upkeepCases},
 	} {
 		t.Run(group.name, func(t *testing.T) {
@@ -263,7 +263,7 @@ func (w *world) state(id queue.ID, want queue.State) queue.Item {
 // lease leases up to n items of d.
 func (w *world) lease(d queue.Dest, n int) []queue.Lease {
 	w.Helper()
-	return must(w.Lease(w.ctx, d, "tester", n, ttl))(w)
+	return must(w.Lease(w.ctx, d, "tester", n, queue.NoWindow, ttl))(w)
 }
 
 // lease1 leases the one item that it expects.
