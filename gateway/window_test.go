@@ -90,12 +90,15 @@ func (s *crowded) LeaseWaiting(ctx context.Context, d queue.Dest, owner string, 
 }
 
 // crowd starts the site again on a store whose others fill windows of the way to NET/PO2.
-func (r *rig) crowd() *crowded {
+func (r *rig) crowd(change ...func(*gateway.Options)) *crowded {
 	r.close()
 	s := &crowded{connector: r.site.name}
 	r.open([]*wire{r.po1, r.site, r.imc}, func(o *gateway.Options) {
 		s.Store = o.Store
 		o.Store = s
+		for _, f := range change {
+			f(o)
+		}
 	})
 	return s
 }
@@ -121,21 +124,28 @@ func TestAWindowThatOthersFillIsLookedAtOnceASecond(t *testing.T) {
 	})
 }
 
+// slowWire is a wire whose transfers take until goOn closes.
+type slowWire struct {
+	*wire
+	goOn chan struct{}
+}
+
+func (w *slowWire) Deliver(ctx context.Context, t *connectors.Transfer) []mail.Outcome {
+	<-w.goOn
+	return w.wire.Deliver(ctx, t)
+}
+
 // TestAPlaceOfOursIsTakenAtOnce although a moment ago others left none.
 func TestAPlaceOfOursIsTakenAtOnce(t *testing.T) {
 	inBubble(t, func(r *rig) {
-		s := r.crowd()
-		goOn := make(chan struct{})
-		r.site.does(func(t *connectors.Transfer) []mail.Outcome {
-			<-goOn
-			return []mail.Outcome{{State: mail.Delivered}}
-		})
+		slow := &slowWire{r.site, make(chan struct{})}
+		s := r.crowd(func(o *gateway.Options) { o.Members[1].Connector = slow })
 		r.must("MS:NET/PO2/MKUMAR", nil)
 		s.full.Store(true)
 		r.must("MS:NET/PO2/JLEE", nil)
 		r.after(300 * time.Millisecond)
 		s.full.Store(false)
-		close(goOn)
+		close(slow.goOn)
 		r.settle()
 		r.expect("delivered", len(r.site.received()), 2)
 	})
