@@ -76,7 +76,7 @@ func (c *crashLoad) source(ctx context.Context, s *Store, name string) {
 // sink leases and settles until ctx ends, or nothing is left when it has: every fifth is kept once for another attempt.
 func (c *crashLoad) sink(ctx context.Context, s *Store) {
 	for {
-		ls, err := s.Lease(context.Background(), far, s.o.Node, 8, time.Hour)
+		ls, err := s.Lease(context.Background(), far, s.o.Node, 8, queue.NoWindow, time.Hour)
 		if c.failed("lease", err) || len(ls) == 0 && ctx.Err() != nil {
 			return
 		}
