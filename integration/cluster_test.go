@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -260,4 +261,48 @@ func TestAnyGatewayShowsAndSteersTheWholeQueue(t *testing.T) {
 	}
 	three.backbone("connector", "resume", "link")
 	until(t, time.Minute, "the three to arrive", func() bool { return len(c.arrived()) == 3 })
+	c.traced(3)
+}
+
+// story is what a gateway tells of a message.
+func (s *site) story(key string) (es []storyEvent) {
+	out, err := s.try("trace", key, "--local", "--json")
+	for dec := json.NewDecoder(strings.NewReader(out)); err == nil; {
+		var e storyEvent
+		if err = dec.Decode(&e); err == nil {
+			es = append(es, e)
+		}
+	}
+	return es
+}
+
+type storyEvent struct{ Type, Node, Time, Item string }
+
+// traced has each gateway trace what came into each drop, until all tell the same whole story, of those who were in it.
+func (c *cluster) traced(messages int) {
+	t := c.t
+	t.Helper()
+	for i := range messages {
+		var es []storyEvent
+		until(t, time.Minute, fmt.Sprintf("one story of message %d, wherever it is asked for", i), func() bool {
+			key := fmt.Sprintf("M%d.MSG", i)
+			es = c.gateways[0].story(key)
+			for _, s := range c.gateways[1:] {
+				if !slices.Equal(es, s.story(key)) {
+					return false
+				}
+			}
+			return len(es) > 2 && es[0].Type == "received" && (es[len(es)-1].Type == "delivered" || es[len(es)-1].Type == "relayed")
+		})
+		seen := map[storyEvent]bool{}
+		for _, e := range es {
+			if seen[e] || !strings.HasPrefix(e.Node, "gw") {
+				t.Errorf("message %d: %+v is there twice, or nobody's", i, e)
+			}
+			seen[e] = true
+		}
+		if own := fmt.Sprint("gw", i+1); es[0].Node != own {
+			t.Errorf("message %d: %+v, want that %s received it", i, es[0], own)
+		}
+	}
 }

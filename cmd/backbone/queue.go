@@ -409,7 +409,7 @@ func (a *app) queueLog() *cobra.Command {
 	c := &cobra.Command{Use: "log [ID...]", Short: "Print what has happened to entries", RunE: func(cmd *cobra.Command, args []string) error {
 		return a.with(func(c *control.Client) error {
 			if len(args) == 1 { // it may have left the queue long ago
-				return a.trace(cmd.Context(), c, args[0])
+				return a.timeline(cmd.Context(), c, "/v1/trace", args[0])
 			}
 			flt, err := f.filter(args)
 			if err != nil {
@@ -419,11 +419,19 @@ func (a *app) queueLog() *cobra.Command {
 				return fmt.Errorf("which entries? Give ids, a filter, or --limit")
 			}
 			n := 0
-			err = c.Queue(cmd.Context(), flt, f.limit, func(it queue.Item) error { n++; return a.trace(cmd.Context(), c, it.ID.String()) })
+			var lacks error
+			err = c.Queue(cmd.Context(), flt, f.limit, func(it queue.Item) error {
+				n++
+				err := a.timeline(cmd.Context(), c, "/v1/trace", it.ID.String())
+				if p, is := errors.AsType[partly](err); is {
+					lacks, err = p, nil
+				}
+				return err
+			})
 			if err == nil && n == 0 {
 				err = errNothing
 			}
-			return err
+			return errors.Join(err, lacks)
 		})
 	}}
 	f.add(c, 0)

@@ -23,6 +23,7 @@ import (
 	"backbone/gateway/monitor"
 	"backbone/gateway/tracking"
 	"backbone/queue"
+	"backbone/queue/pgqueue"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -89,8 +90,11 @@ func openSiteOn(bound *sockets, cfg *config.Config, log *slog.Logger, connect bo
 	if s.agent, err = openAgent(cfg, id, s.dir, log); err != nil {
 		return s, err
 	}
-	s.track, err = tracking.Open(filepath.Join(cfg.Site.Data, "tracking"), tracking.Options{Keep: cfg.Tracking.Keep.D(), MaxBytes: cfg.Tracking.MaxSize, Subjects: cfg.Tracking.Subjects, Log: log})
-	if err != nil {
+	history := tracking.Options{Keep: cfg.Tracking.Keep.D(), MaxBytes: cfg.Tracking.MaxSize, Subjects: cfg.Tracking.Subjects, Node: nodeName(cfg), Log: log}
+	if shared, ok := s.store.(*pgqueue.Store); ok {
+		history.Archive = shared.Events()
+	}
+	if s.track, err = tracking.Open(filepath.Join(cfg.Site.Data, "tracking"), history); err != nil {
 		return s, err
 	}
 	s.closers = append(s.closers, s.track.Close)

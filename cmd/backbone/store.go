@@ -35,7 +35,7 @@ func openQueue(cfg *config.Config, o pgqueue.Options, serve bool) (queue.Store, 
 	if err != nil {
 		return nil, fmt.Errorf("queue.dsn: %w", err)
 	}
-	o.DSN, o.Node, o.TrashFor, o.Silence = dsn, nodeName(cfg), cfg.Queue.Trash.D(), cfg.Queue.Silence.D()
+	o.DSN, o.Node, o.TrashFor, o.Silence, o.KeepEvents = dsn, nodeName(cfg), cfg.Queue.Trash.D(), cfg.Queue.Silence.D(), cfg.Tracking.Keep.D()
 	if !serve { // not to be taken for the daemon that may run beside it
 		o.Node = fmt.Sprintf("%s (command %d)", o.Node, os.Getpid())
 		o.Connections = 2

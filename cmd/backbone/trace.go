@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,7 +65,8 @@ func (a *app) traceCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "trace [ID|MESSAGE-ID|FILE]", Short: "Print everything that happened to a message, here and at the sites it went on to", Args: cobra.MaximumNArgs(1),
 		Long: "Print everything that happened to a message, in order, by any of its names: message id, Message-ID, queue id, drop file.\n" +
-			"Sites that it was handed over to are asked over their site links; when one does not answer the exit code is 3.\n\n" +
+			"Where gateways share a queue, any of them tells what happened at all of them, and which of them wrote what.\n" +
+			"Sites that it was handed over to are asked over their site links; when one does not answer, or the database that gateways share, the exit code is 3.\n\n" +
 			"Without a name, list the messages that the filter selects, one line each; --type looks at other events than their arrival.",
 		Example: "  backbone trace SITEA-01J9Z3K6T2C7V5X1N8QW\n  backbone trace --from '*@elsewhere.example' --since -2h\n  backbone trace --exchange --since 2026-01-31 > 20260131.log",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -81,13 +83,17 @@ func (a *app) traceCommand() *cobra.Command {
 					if len(args) == 1 {
 						f.ID = strings.Trim(args[0], "<>")
 					}
-					return c.Text(cmd.Context(), "/v1/tracking/exchange", control.TrackingQuery(f), a.out)
+					err := c.Text(cmd.Context(), "/v1/tracking/exchange", control.TrackingQuery(f), a.out)
+					if lacks, is := errors.AsType[control.Partly](err); is {
+						return notAll(lacks)
+					}
+					return err
 				case len(args) == 0:
 					return a.search(cmd.Context(), c, f, limit)
 				case local:
-					return a.trace(cmd.Context(), c, args[0])
+					return a.timeline(cmd.Context(), c, "/v1/trace", args[0])
 				}
-				return a.timeline(cmd.Context(), c, args[0])
+				return a.timeline(cmd.Context(), c, "/v1/timeline", args[0])
 			})
 		},
 	}
@@ -98,36 +104,38 @@ func (a *app) traceCommand() *cobra.Command {
 	return c
 }
 
-// trace prints what this site knows.
-func (a *app) trace(ctx context.Context, c *control.Client, key string) error {
-	var es []tracking.Event
-	if err := c.Get(ctx, "/v1/trace", url.Values{"key": {strings.Trim(key, "<>")}}, &es); err != nil {
-		return err
-	}
-	return a.printEvents(es)
-}
-
-// timeline prints what all sites know.
-func (a *app) timeline(ctx context.Context, c *control.Client, key string) error {
+// timeline prints what all sites know, or this one.
+func (a *app) timeline(ctx context.Context, c *control.Client, path, key string) error {
 	var t control.Timeline
-	if err := c.Get(ctx, "/v1/timeline", url.Values{"key": {strings.Trim(key, "<>")}}, &t); err != nil {
+	if err := c.Get(ctx, path, url.Values{"key": {strings.Trim(key, "<>")}}, &t); err != nil {
 		return err
 	}
 	if err := a.printEvents(t.Events); err != nil {
 		return err
 	}
-	if len(t.Missing) > 0 {
-		return partly{printable("not everybody answered: " + strings.Join(t.Missing, "; "))}
-	}
-	return nil
+	return notAll(t.Missing)
 }
 
+// notAll is the end of a command whose answer lacks something.
+func notAll(missing []string) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	return partly{printable("not everybody answered: " + strings.Join(missing, "; "))}
+}
+
+// printEvents prints events, with the gateway that wrote each where there was more than one.
 func (a *app) printEvents(es []tracking.Event) error {
 	if len(es) == 0 {
 		return errNothing
 	}
+	one := !slices.ContainsFunc(es, func(e tracking.Event) bool { return e.Node != es[0].Node })
 	for _, e := range es {
-		if err := a.printEvent(e, e); err != nil {
+		shown := e
+		if one {
+			shown.Node = ""
+		}
+		if err := a.printEvent(shown, e); err != nil {
 			return err
 		}
 	}
@@ -148,8 +156,9 @@ func (a *app) search(ctx context.Context, c *control.Client, f tracking.Filter, 
 	if len(f.Types) == 0 {
 		f.Types = []tracking.Type{tracking.Received}
 	}
-	t := a.table("TIME", "EVENT", "ID", "FROM", "TO", "SUBJECT")
 	q, n := control.TrackingQuery(f), 0
+	var rows [][]string // the gateway's name first
+	var missing []string
 	for {
 		size := 1000
 		if limit > 0 {
@@ -160,6 +169,7 @@ func (a *app) search(ctx context.Context, c *control.Client, f tracking.Filter, 
 		if err := c.Get(ctx, "/v1/tracking", q, &p); err != nil {
 			return err
 		}
+		missing = p.Missing
 		for _, e := range p.Items {
 			n++
 			if a.json {
@@ -172,18 +182,34 @@ func (a *app) search(ctx context.Context, c *control.Client, f tracking.Filter, 
 			if more := len(e.Recipients) - 1; more > 0 {
 				to += fmt.Sprintf(" +%d", more)
 			}
-			t.row(e.Time.Local().Format(time.DateTime), string(e.Type), e.ID, e.Originator, to, cut(e.Subject, 60))
+			rows = append(rows, []string{e.Node, e.Time.Local().Format(time.DateTime), string(e.Type), e.ID, e.Originator, to, cut(e.Subject, 60)})
 		}
 		if p.Next == "" || limit > 0 && n >= limit {
 			break
 		}
 		q.Set("after", p.Next)
 	}
-	if n == 0 {
+	if n == 0 && len(missing) == 0 {
 		return errNothing
 	}
-	if a.json {
-		return nil
+	if len(rows) > 0 {
+		if err := a.printSearch(rows); err != nil {
+			return err
+		}
+	}
+	return notAll(missing)
+}
+
+// printSearch prints rows, with the gateways' names where there is more than one.
+func (a *app) printSearch(rows [][]string) error {
+	head := []string{"NODE", "TIME", "EVENT", "ID", "FROM", "TO", "SUBJECT"}
+	from := 1
+	if slices.ContainsFunc(rows, func(r []string) bool { return r[0] != rows[0][0] }) {
+		from = 0
+	}
+	t := a.table(head[from:]...)
+	for _, r := range rows {
+		t.row(r[from:]...)
 	}
 	return t.flush()
 }

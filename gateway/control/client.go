@@ -157,14 +157,21 @@ func (c *Client) Upload(ctx context.Context, path string, q url.Values, body io.
 	return json.NewDecoder(resp.Body).Decode(v)
 }
 
-// Text copies what path answers to w.
+// Partly is the error beside an answer that lacks something.
+type Partly []string
+
+func (p Partly) Error() string { return strings.Join(p, "; ") }
+
+// Text copies what path answers to w. A Partly says what it lacks.
 func (c *Client) Text(ctx context.Context, path string, q url.Values, w io.Writer) error {
 	resp, err := c.do(ctx, http.MethodGet, path, q, nil)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	_, err = io.Copy(w, resp.Body)
+	if _, err = io.Copy(w, resp.Body); err == nil && len(resp.Trailer[missingTrailer]) > 0 {
+		err = Partly(resp.Trailer[missingTrailer])
+	}
 	return err
 }
 

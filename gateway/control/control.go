@@ -88,10 +88,11 @@ func AsError(err error) *Error { return asError(err) }
 
 func bad(err error) *Error { return &Error{http.StatusBadRequest, err.Error()} }
 
-// Page is one page of a listing; Next is "" on the last.
+// Page is one page of a listing; Next is "" on the last. Missing says what the listing lacks.
 type Page[T any] struct {
-	Items []T    `json:"items"`
-	Next  string `json:"next,omitempty"`
+	Items   []T      `json:"items"`
+	Next    string   `json:"next,omitempty"`
+	Missing []string `json:"missing,omitempty"`
 }
 
 // Changed is the answer of every changing verb.

@@ -35,7 +35,7 @@ func (s *Service) directoryRoutes(mux *http.ServeMux) {
 	get(mux, "/v1/directory", func(r *http.Request) (any, error) {
 		q := r.URL.Query()
 		items, next, err := s.Directory.List(directory.Filter{Text: q.Get("text"), Address: q.Get("address"), Site: s.listedSite(q)}, q.Get("after"), pageSize(r))
-		return Page[directory.Entry]{items, next}, err
+		return Page[directory.Entry]{Items: items, Next: next}, err
 	})
 	get(mux, "/v1/directory/entry", func(r *http.Request) (any, error) { return s.Directory.Get(r.URL.Query().Get("name")) })
 	get(mux, "/v1/directory/resolve", func(r *http.Request) (any, error) {

@@ -27,7 +27,7 @@ func (s *Service) Handler() http.Handler {
 			return nil, bad(err)
 		}
 		items, next, err := s.Store.List(r.Context(), f, queue.Cursor(r.URL.Query().Get("after")), pageSize(r))
-		return Page[queue.Item]{items, string(next)}, err
+		return Page[queue.Item]{Items: items, Next: string(next)}, err
 	})
 	mux.HandleFunc("GET /v1/queue/lines", s.lines)
 	get(mux, "/v1/queue/{id}", func(r *http.Request) (any, error) {
@@ -90,7 +90,6 @@ func (s *Service) Handler() http.Handler {
 		out, err := s.Submit(r.Context(), Submission{From: q.Get("from"), To: q["to"], Subject: q.Get("subject"), Notify: q.Get("notify")}, io.LimitReader(r.Body, maxSubmit))
 		answer(w, out, err)
 	})
-	get(mux, "/v1/trace", func(r *http.Request) (any, error) { return s.Tracking.Trace(r.Context(), r.URL.Query().Get("key")) })
 	s.directoryRoutes(mux)
 	s.dirsyncRoutes(mux)
 	s.quarantineRoutes(mux)

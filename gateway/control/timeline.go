@@ -15,10 +15,10 @@ import (
 	"backbone/gateway/tracking"
 )
 
-// Timeline is what happened to a message here and at the sites that it went on to.
+// Timeline is what happened to a message here, at whichever gateway of this site, and at the sites that it went on to.
 type Timeline struct {
 	Events  []tracking.Event `json:"events"`            // by their own time: sites' clocks may differ
-	Missing []string         `json:"missing,omitempty"` // what a site said instead of an answer
+	Missing []string         `json:"missing,omitempty"` // what a site, or the database with the other gateways' events, said instead of an answer
 }
 
 // askSite bounds the question to one site.
@@ -27,14 +27,28 @@ const askSite = 10 * time.Second
 // Timeline finds a message by any of its names, as tracking.Log.Trace does, and asks each site that it was handed over to
 // and that a site link leads to. ErrNotFound of package tracking: nothing here has that name.
 func (s *Service) Timeline(ctx context.Context, key string) (Timeline, error) {
-	es, err := s.Tracking.Trace(ctx, key)
+	t, err := s.trace(ctx, key)
 	if err != nil {
 		return Timeline{}, err
 	}
-	t := Timeline{Events: es}
 	s.follow(ctx, &t, nil)
 	slices.SortStableFunc(t.Events, func(a, b tracking.Event) int { return a.Time.Compare(b.Time) })
 	return t, nil
+}
+
+// trace finds a message at this site.
+func (s *Service) trace(ctx context.Context, key string) (t Timeline, err error) {
+	t.Events, err = s.Tracking.Trace(ctx, key)
+	t.Missing, err = missing(err)
+	return t, err
+}
+
+// missing is what an answer lacks, when it is one nevertheless.
+func missing(err error) ([]string, error) {
+	if partly, is := errors.AsType[*tracking.Partly](err); is && !errors.Is(err, tracking.ErrNotFound) {
+		return []string{partly.Error()}, nil
+	}
+	return nil, err
 }
 
 // follow adds what the next sites know, each asked once for each message.
@@ -87,16 +101,23 @@ var errNotYours = errors.New("this site has no message of that name from the ask
 // AnswerTrace tells a site that has shown who it is what became of a message which it has handed over to us, over
 // whichever link, and of the reports about it.
 func (s *Service) AnswerTrace(ctx context.Context, site, id string, asked []string) (connectors.Timeline, error) {
-	es, err := s.Tracking.Trace(ctx, id)
+	t, err := s.trace(ctx, id)
 	if err != nil && !errors.Is(err, tracking.ErrNotFound) {
 		return connectors.Timeline{}, err
 	}
+	if _, partly := errors.AsType[*tracking.Partly](err); partly || len(t.Missing) > 0 { // in words that are for strangers
+		t.Missing = []string{fmt.Sprintf("site %s: only what one of its gateways wrote", s.Gateway.Site().Name)}
+	}
+	es := t.Events
 	if !slices.ContainsFunc(es, func(e tracking.Event) bool {
 		return e.Type == tracking.Received && strings.EqualFold(e.ID, id) && e.Peer == site && s.provesPeer(e.Connector)
 	}) {
+		if len(t.Missing) > 0 {
+			return connectors.Timeline{Missing: t.Missing}, nil
+		}
 		return connectors.Timeline{}, errNotYours
 	}
-	t := Timeline{Events: slices.DeleteFunc(es, func(e tracking.Event) bool { return e.ID != id && e.About != id })}
+	t.Events = slices.DeleteFunc(es, func(e tracking.Event) bool { return e.ID != id && e.About != id })
 	s.follow(ctx, &t, append(slices.Clone(asked), site))
 	out := connectors.Timeline{Missing: t.Missing}
 	for _, e := range t.Events {
@@ -120,7 +141,11 @@ func (s *Service) provesPeer(connector string) bool {
 	return false
 }
 
+// missingTrailer is what a text lacks, when it is an answer nevertheless.
+const missingTrailer = "Backbone-Missing"
+
 func (s *Service) timelineRoutes(mux *http.ServeMux) {
+	get(mux, "/v1/trace", func(r *http.Request) (any, error) { return s.trace(r.Context(), r.URL.Query().Get("key")) })
 	get(mux, "/v1/timeline", func(r *http.Request) (any, error) { return s.Timeline(r.Context(), r.URL.Query().Get("key")) })
 	get(mux, "/v1/tracking", func(r *http.Request) (any, error) {
 		f, err := trackingFilter(r.URL.Query())
@@ -131,7 +156,8 @@ func (s *Service) timelineRoutes(mux *http.ServeMux) {
 		if errors.Is(err, tracking.ErrCursor) {
 			err = bad(err)
 		}
-		return Page[tracking.Event]{es, string(next)}, err
+		lacks, err := missing(err)
+		return Page[tracking.Event]{es, string(next), lacks}, err
 	})
 	mux.HandleFunc("GET /v1/tracking/exchange", func(w http.ResponseWriter, r *http.Request) {
 		f, err := trackingFilter(r.URL.Query())
@@ -140,8 +166,12 @@ func (s *Service) timelineRoutes(mux *http.ServeMux) {
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		if err := s.Tracking.WriteExchange(r.Context(), w, f, s.connectorType); err != nil {
+		lacks, err := missing(s.Tracking.WriteExchange(r.Context(), w, f, s.connectorType))
+		if err != nil {
 			s.Log.Warn("tracking export broken off", "err", err)
+		}
+		for _, m := range lacks {
+			w.Header().Add(http.TrailerPrefix+missingTrailer, tracking.Plain(m))
 		}
 	})
 	mux.HandleFunc("GET /v1/events", s.events)

@@ -1,13 +1,16 @@
 // Package tracking is the tracking log: what happened to each message at this site, one line an event, across
 // restarts, searchable by any name that an operator has for the message.
 //
+// Where gateways share an Archive, each ships its log there, and any of them searches what all have written.
+//
 // It owns the daily files of JSON lines (yyyymmdd.log, UTC, as Exchange named them, KB Q173280) and the index files
 // beside them, which can be thrown away at any time. It never decides anything about a message and nothing that decides
 // reads it: it is evidence. Text from outside is stored as data and made harmless only when printed (Plain).
 //
 // It fails softly. An event that can't be written within a short patience is given up with an error that the caller
 // logs; the message goes on. An event for which Append returned nil survives kill -9; after a power failure at most
-// the events of the last sync interval are missing. A torn or foreign line is skipped, never in the way of the others.
+// the events of the last sync interval are missing. A torn or foreign line is skipped, never in the way of the others. An archive that
+// is away is waited for by nobody but the goroutine that ships to it; answers are then this log's own, with a Partly.
 package tracking
 
 import (
@@ -51,6 +54,8 @@ type Event struct {
 	Time time.Time `json:"time"`
 	Type Type      `json:"type"`
 	Site string    `json:"site,omitempty"`
+	// Node is the gateway that wrote the event, where several share an archive. It is not in the log: whoever reads it there knows.
+	Node string `json:"node,omitempty"`
 	// ID is the message's identifier on all sites, MessageID its RFC 5322 or P22 one, Item the queue entry's. About is the
 	// other message's ID on events that tie two together: a report and what it reports on.
 	ID        string        `json:"id,omitempty"`

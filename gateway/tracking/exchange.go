@@ -3,6 +3,7 @@ package tracking
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -20,21 +21,52 @@ func (l *Log) WriteExchange(ctx context.Context, w io.Writer, f Filter, connecto
 		connectorType = func(string) string { return "x400" }
 	}
 	bw := bufio.NewWriter(w)
-	err := l.selected(ctx, f, place{}, func(e Event, _ place) error {
+	err := l.every(ctx, f, func(e Event) error {
 		n, ok := exchangeNumber(&e, connectorType(e.Connector))
 		if !ok {
 			return nil
 		}
 		return writeExchange(bw, &e, n)
 	})
-	if err == nil {
+	partly, isPartly := errors.AsType[*Partly](err)
+	if err == nil || isPartly {
 		err = bw.Flush()
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("tracking export: %w", err)
+	case isPartly:
+		return partly
 	}
 	return nil
 }
+
+// every calls fn for the events that f selects, with an archive those of all gateways.
+func (l *Log) every(ctx context.Context, f Filter, fn func(Event) error) error {
+	if l.o.Archive == nil {
+		return l.selected(ctx, f, place{}, func(e Event, _ place) error { return fn(e) })
+	}
+	var partly error
+	for at := Cursor(""); ; {
+		es, next, err := l.Search(ctx, f, at, everyPage)
+		if _, is := errors.AsType[*Partly](err); is {
+			partly = err
+		} else if err != nil {
+			return err
+		}
+		for _, e := range es {
+			if err := fn(e); err != nil {
+				return err
+			}
+		}
+		if next == "" {
+			return partly
+		}
+		at = next
+	}
+}
+
+const everyPage = 1000
 
 func writeExchange(w *bufio.Writer, e *Event, number int) error {
 	remote, subject := e.MessageID, ""

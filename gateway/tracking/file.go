@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -75,28 +76,41 @@ func (w *writer) open(s segment) error {
 	if n := len(l.segs); n == 0 || l.segs[n-1] != s {
 		l.segs = append(l.segs, s)
 	}
-	l.active, l.size, l.chunk, l.chunkAt = true, size, nil, size
+	l.active, l.size, l.chunk, l.chunkAt, l.synced = true, size, nil, size, size // what an earlier process wrote Open has synced
 	segs := l.segs
 	l.mu.Unlock()
+	sizes := map[segment]int64{}
+	if l.o.Archive != nil {
+		for _, s := range segs {
+			if st, err := os.Stat(s.log(dir)); err == nil {
+				sizes[s] = st.Size()
+			}
+		}
+	}
 	left, err := prune(dir, segs, l.o.Keep, l.o.MaxBytes, time.Now())
 	if err != nil {
 		l.o.Log.Warn("old tracking log not removed", "err", err)
 	}
 	l.mu.Lock()
 	l.segs = left
+	for s, size := range sizes {
+		if !slices.Contains(left, s) {
+			l.pruned[s] = size
+		}
+	}
 	l.mu.Unlock()
 	l.index.forget(left)
 	return nil
 }
 
-// mendFile mends the end of a file that is not open.
+// mendFile mends the end of a file that is not open, and syncs what a killed process may have left with the operating system.
 func mendFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
 	if err != nil {
 		return err
 	}
 	_, err = mend(f)
-	return errors.Join(err, f.Close())
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 func mend(f *os.File) (size int64, err error) {
@@ -136,7 +150,7 @@ func (w *writer) startSync() {
 		return
 	}
 	f, done := w.f, make(chan error, 1)
-	w.synced = done
+	w.synced, w.syncing = done, w.size
 	go func() { done <- f.Sync() }()
 }
 
@@ -145,7 +159,9 @@ func (w *writer) endSync(err error) {
 	if err != nil {
 		w.note(fmt.Errorf("tracking log: %w", err))
 		w.l.o.Log.Error("tracking log not synced", "file", w.f.Name(), "err", err)
+		return
 	}
+	w.l.syncedTo(w.syncing)
 }
 
 func (w *writer) close() {
@@ -156,6 +172,7 @@ func (w *writer) close() {
 	if w.synced != nil {
 		w.endSync(<-w.synced)
 	}
+	w.syncing = w.size
 	w.endSync(w.f.Sync())
 	if err := w.f.Close(); err != nil {
 		w.note(fmt.Errorf("tracking log: %w", err))

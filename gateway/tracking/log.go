@@ -25,7 +25,11 @@ type Options struct {
 	SyncEvery time.Duration
 	// Patience is how long Append may wait for a disk that does not answer: default two seconds.
 	Patience time.Duration
-	Log      *slog.Logger
+	// Archive, when set, gets each event that is synced, as one of Node's: Trace and Search then answer for all gateways whose logs
+	// are in it.
+	Archive Archive
+	Node    string
+	Log     *slog.Logger
 }
 
 var (
@@ -59,6 +63,19 @@ type Log struct {
 	ears    []*func(Event) // replaced, never changed
 
 	index indexes
+
+	// For the shipper, where there is an archive. opened is where this process began to write; guarded by mu: synced, how much of the
+	// active file is durable, syncs, which is closed and replaced when that is more, pruned, the sizes of files that were removed.
+	opened   place
+	synced   int64
+	syncs    chan struct{}
+	pruned   map[segment]int64
+	shipping sync.WaitGroup
+	shipCtx  context.Context
+	shipQuit context.CancelFunc
+	ending   chan struct{} // closed by Close
+	shipped  atomic.Int64
+	shipErr  atomic.Pointer[error]
 
 	written, dropped, failed atomic.Int64
 	lastErr                  atomic.Pointer[error]
@@ -100,10 +117,20 @@ func Open(dir string, o Options) (*Log, error) {
 			o.Log.Warn("end of the tracking log not mended", "err", err)
 		}
 	}
-	l := &Log{dir: dir, o: o, in: make(chan *pending, backlog), segs: segs, grown: make(chan struct{})}
+	l := &Log{dir: dir, o: o, in: make(chan *pending, backlog), segs: segs, grown: make(chan struct{}), syncs: make(chan struct{}), ending: make(chan struct{})}
 	l.index.dir = dir
 	l.wg.Add(1)
 	go l.write()
+	if o.Archive != nil {
+		es, _ := l.view()
+		if n := len(es); n > 0 {
+			l.opened = place{es[n-1].segment, es[n-1].size}
+		}
+		l.pruned = map[segment]int64{}
+		l.shipCtx, l.shipQuit = context.WithCancel(context.Background())
+		l.shipping.Add(1)
+		go l.ship()
+	}
 	return l, nil
 }
 
@@ -180,6 +207,9 @@ type Stats struct {
 	Dropped int64 `json:"dropped"` // never written, because the disk did not keep up
 	Failed  int64 `json:"failed"`  // never written, because of an error
 	Error   error `json:"-"`       // the latest write's; nil when it succeeded
+	// Shipped is how many are in the archive, where there is one; Unshipped is why it takes none at the moment.
+	Shipped   int64 `json:"shipped"`
+	Unshipped error `json:"-"`
 }
 
 // Stats is cheap.
@@ -188,10 +218,15 @@ func (l *Log) Stats() Stats {
 	if e := l.lastErr.Load(); e != nil {
 		s.Error = *e
 	}
+	s.Shipped = l.shipped.Load()
+	if e := l.shipErr.Load(); e != nil {
+		s.Unshipped = *e
+	}
 	return s
 }
 
-// Close writes and syncs what was appended. Appends after it fail with ErrClosed.
+// Close writes and syncs what was appended, and adds it to the archive if that answers within a few seconds: otherwise the next
+// Open does. Appends after it fail with ErrClosed.
 func (l *Log) Close() error {
 	l.closed.Lock()
 	if l.done {
@@ -203,8 +238,17 @@ func (l *Log) Close() error {
 	l.closed.Unlock()
 	l.wg.Wait()
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	close(l.grown) // followers see the end
 	l.grown = nil
+	close(l.syncs)
+	l.syncs = nil
+	l.mu.Unlock()
+	close(l.ending)
+	if l.o.Archive != nil {
+		stop := time.AfterFunc(shipLast, l.shipQuit)
+		l.shipping.Wait()
+		stop.Stop()
+		l.shipQuit()
+	}
 	return l.Stats().Error
 }

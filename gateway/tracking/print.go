@@ -45,6 +45,7 @@ func (e *Event) headline(b *strings.Builder) {
 		}
 	}
 	word("", e.Site)
+	word("on ", e.Node)
 	word("", e.ID)
 	word("item ", e.Item)
 	switch {

@@ -23,19 +23,11 @@ type place struct {
 	off int64
 }
 
-func (p place) cursor() Cursor { return Cursor(p.seg.String() + ":" + strconv.FormatInt(p.off, 10)) }
-
-func (p place) compare(q place) int {
-	if c := p.seg.compare(q.seg); c != 0 {
-		return c
+func (p place) cursor() Cursor {
+	if p == (place{}) {
+		return ""
 	}
-	switch {
-	case p.off < q.off:
-		return -1
-	case p.off > q.off:
-		return 1
-	}
-	return 0
+	return Cursor(p.seg.String() + ":" + strconv.FormatInt(p.off, 10))
 }
 
 func (c Cursor) place() (place, error) {
@@ -86,6 +78,11 @@ func (l *Log) view() (es []extent, grown <-chan struct{}) {
 // each reads events from a place on, to the end of what es shows. fn gets the place after each event and ends the
 // reading with errStop. want tells from a line's text whether it is worth decoding.
 func (l *Log) each(es []extent, from place, want func(line []byte) bool, fn func(e Event, next place) error) error {
+	return l.lines(es, from, want, func(e Event, _, next place) error { return fn(e, next) })
+}
+
+// lines is each for whoever wants to know where an event's line begins, too.
+func (l *Log) lines(es []extent, from place, want func(line []byte) bool, fn func(e Event, begin, next place) error) error {
 	stopped := false
 	for _, x := range es {
 		if x.segment.compare(from.seg) < 0 {
@@ -103,7 +100,7 @@ func (l *Log) each(es []extent, from place, want func(line []byte) bool, fn func
 			if json.Unmarshal(line, &e) != nil {
 				return nil // torn or foreign
 			}
-			err := fn(e, place{x.segment, off + int64(len(line)) + 1})
+			err := fn(e, place{x.segment, off}, place{x.segment, off + int64(len(line)) + 1})
 			stopped = errors.Is(err, errStop)
 			return err
 		})

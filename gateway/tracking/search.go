@@ -26,11 +26,20 @@ type Filter struct {
 }
 
 // Search returns the first n events after a cursor that f selects, oldest first, and the cursor for more: "" when the
-// log's end was reached. n below 1 is 100.
+// log's end was reached. n below 1 is 100. With an archive these are the events of all gateways, in the order of their time;
+// a Partly beside them says that they are only this gateway's.
 func (l *Log) Search(ctx context.Context, f Filter, after Cursor, n int) ([]Event, Cursor, error) {
 	if n < 1 {
 		n = 100
 	}
+	if l.o.Archive != nil {
+		return l.searchAll(ctx, f, after, n)
+	}
+	return l.searchOwn(ctx, f, after, n)
+}
+
+// searchOwn is Search in this log.
+func (l *Log) searchOwn(ctx context.Context, f Filter, after Cursor, n int) ([]Event, Cursor, error) {
 	from, err := after.place()
 	if err != nil {
 		return nil, "", err
@@ -41,6 +50,7 @@ func (l *Log) Search(ctx context.Context, f Filter, after Cursor, n int) ([]Even
 		if len(out) == n {
 			return errStop
 		}
+		e.Node = l.o.Node
 		out = append(out, e)
 		if next = ""; len(out) == n {
 			next = at.cursor()

@@ -1,12 +1,12 @@
 package tracking
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 )
@@ -18,17 +18,17 @@ const (
 
 // Trace finds all events of the messages that a key names, in order: a message's id, its RFC 5322 Message-ID (with or
 // without angle brackets), a queue entry's id, or the name of a drop file, in any letter case. Reports about the messages
-// are part of their timeline. ErrNotFound when nothing has the key. Of more than 20,000 events the newest are returned.
+// are part of their timeline. ErrNotFound when nothing has the key. Of more than 20,000 events the newest are returned. With an
+// archive these are the events of all gateways, each with its node; a Partly beside them says that they are only this one's.
 func (l *Log) Trace(ctx context.Context, key string) ([]Event, error) {
-	t := tracer{l: l, found: map[place]Event{}, asked: map[string]bool{}}
+	t := tracer{l: l, found: map[Mark]Event{}, asked: map[string]bool{}}
 	t.es, _ = l.view()
 	words := []string{fold(key)}
 	// Three rounds: the key to its messages, the messages to all their events and the reports, the reports to theirs.
 	for range 3 {
+		words = slices.DeleteFunc(words, func(w string) bool { return w == "" || t.asked[w] })
+		words = words[:min(len(words), max(0, maxMessages-len(t.asked)))]
 		for _, w := range words {
-			if t.asked[w] || w == "" || len(t.asked) > maxMessages {
-				continue
-			}
 			t.asked[w] = true
 			if err := ctx.Err(); err != nil {
 				return nil, err
@@ -36,6 +36,9 @@ func (l *Log) Trace(ctx context.Context, key string) ([]Event, error) {
 			if err := t.look(w); err != nil {
 				return nil, err
 			}
+		}
+		if err := t.lookInArchive(ctx, words); err != nil {
+			return nil, err
 		}
 		words = words[:0]
 		for _, e := range t.found {
@@ -45,29 +48,54 @@ func (l *Log) Trace(ctx context.Context, key string) ([]Event, error) {
 		words = slices.Compact(words)
 	}
 	if len(t.found) == 0 {
+		if t.partly != nil {
+			return nil, fmt.Errorf("%w: %s (%w)", ErrNotFound, key, t.partly)
+		}
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, key)
 	}
-	places := make([]place, 0, len(t.found))
-	for p := range t.found {
-		places = append(places, p)
+	marks := slices.SortedFunc(maps.Keys(t.found), Mark.Compare)
+	marks = marks[max(0, len(marks)-maxTimeline):]
+	out := make([]Event, len(marks))
+	for i, m := range marks {
+		out[i] = t.found[m]
 	}
-	slices.SortFunc(places, func(a, b place) int {
-		return cmp.Or(t.found[a].Time.Compare(t.found[b].Time), a.compare(b))
-	})
-	places = places[max(0, len(places)-maxTimeline):]
-	out := make([]Event, len(places))
-	for i, p := range places {
-		out[i] = t.found[p]
-	}
-	return out, nil
+	return out, t.partly
 }
 
-// tracer collects the events of one Trace.
+// tracer collects the events of one Trace. An event that is in the log and in the archive has the same mark in both.
 type tracer struct {
-	l     *Log
-	es    []extent
-	found map[place]Event
-	asked map[string]bool
+	l      *Log
+	es     []extent
+	found  map[Mark]Event
+	asked  map[string]bool
+	partly error
+}
+
+// lookInArchive finds the events of all gateways that have one of the names. An archive that can't be asked makes the trace a part of
+// the whole, not an error.
+func (t *tracer) lookInArchive(ctx context.Context, names []string) error {
+	if t.l.o.Archive == nil || t.partly != nil || len(names) == 0 {
+		return nil
+	}
+	hashes := make([]int64, len(names))
+	for i, n := range names {
+		hashes[i] = int64(hash(n))
+	}
+	rs, err := t.l.o.Archive.Named(ctx, hashes, maxTimeline)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		t.partly = &Partly{t.l.o.Node, err}
+		return nil
+	}
+	for i := range rs {
+		e, ok := rs[i].event()
+		if ok && slices.ContainsFunc(e.names(), func(n string) bool { return slices.Contains(names, n) }) {
+			t.found[rs[i].Mark] = e
+		}
+	}
+	return nil
 }
 
 // look finds the events that have a name, newest file first.
@@ -113,7 +141,8 @@ func (t *tracer) lookIn(x extent, name string) error {
 		}
 		var e Event
 		if json.Unmarshal(line, &e) == nil && slices.Contains(e.names(), name) {
-			t.found[place{x.segment, off}] = e
+			e.Node = t.l.o.Node
+			t.found[t.l.mark(&e, place{x.segment, off})] = e
 		}
 	}
 	return nil

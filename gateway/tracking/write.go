@@ -22,8 +22,9 @@ type writer struct {
 	seen map[uint64]struct{}
 	// synced answers when a sync that runs beside the writing is through; nil while none runs. Dirty tells that there
 	// was writing since the last one began.
-	synced chan error
-	dirty  bool
+	synced  chan error
+	syncing int64 // how much of the file it covers
+	dirty   bool
 }
 
 // write is the log's goroutine, from Open to Close. It wakes only for work: an idle log sets no timers.

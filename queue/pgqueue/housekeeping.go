@@ -48,7 +48,10 @@ func (s *Store) housekeeping() {
 const lockNotHad = "55P03"
 
 func (s *Store) sweep(ctx context.Context) error {
-	err := s.emptyTrash(ctx)
+	// That this gateway lives, also where it has had nothing to do for days.
+	alive := s.renew()
+	_, err := s.pool.Exec(ctx, alive.sql, alive.args...)
+	err = errors.Join(err, s.emptyTrash(ctx))
 	for _, q := range []query{
 		{sql: `delete from dedup where hash in (select d.hash from dedup d where d.day < ` + clock + ` / 86400000000000 - $2::integer
 				and not exists (select 1 from item i where i.dedup = d.hash) order by d.day limit $3)`,
@@ -57,6 +60,8 @@ func (s *Store) sweep(ctx context.Context) error {
 				and not exists (select 1 from lease l where l.node = n.name) limit $4)`,
 			args: []any{s.at(), int64(keepAttempts), s.o.Node, sweepSlice}},
 		forgetWindows(),
+		{sql: `delete from event_log where $2::bigint > 0 and node in (select node from event_log where at < ` + clock + ` - $2::bigint - 86400000000000 limit $3)`,
+			args: []any{s.at(), int64(s.o.KeepEvents), sweepSlice}},
 	} {
 		_, e := s.slices(ctx, q)
 		err = errors.Join(err, e)
@@ -106,7 +111,7 @@ func (s *Store) Compact(ctx context.Context) error {
 	if err := s.openWrite(ctx); err != nil {
 		return err
 	}
-	for _, table := range []string{"lease", "item", "recipient", "chunk", "attempt", "dedup", "dest_window"} {
+	for _, table := range []string{"lease", "item", "recipient", "chunk", "attempt", "dedup", "dest_window", "event_log"} {
 		if _, err := s.pool.Exec(ctx, "vacuum "+table); err != nil && code(err) != "55P03" {
 			return err
 		}

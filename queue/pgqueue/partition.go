@@ -43,7 +43,11 @@ func (h history) dayOf(name string) (day int64, ok bool) {
 
 // histories are the tables that this gateway keeps in partitions.
 func (s *Store) histories() []history {
-	return []history{{table: "attempt", by: "ended", keep: keepAttempts}}
+	hs := []history{{table: "attempt", by: "ended", keep: keepAttempts}}
+	if s.o.KeepEvents > 0 {
+		hs = append(hs, history{table: "event", by: "stored", keep: s.o.KeepEvents})
+	}
+	return hs
 }
 
 // plan says for which days partitions are to be made, and which are to be dropped.

@@ -56,6 +56,8 @@ type Options struct {
 	TrashFor time.Duration
 	// Patience is how long a step waits for a server that is away, a standby that takes over; default 20 s.
 	Patience time.Duration
+	// KeepEvents is how long the tracking logs' events are kept, by the day on which they were stored; 0: no days are dropped here.
+	KeepEvents time.Duration
 	// Silence is how long a gateway with leases may say nothing before the others take its work; default 45 s.
 	Silence time.Duration
 	// Connections is how many this gateway opens at most; default 16.
@@ -66,7 +68,8 @@ type Options struct {
 	Clock func() time.Time
 	Log   *slog.Logger
 
-	bodyLimit int // largest body in memory
+	bodyLimit int           // largest body in memory
+	askFor    time.Duration // eventPatience
 }
 
 func (o *Options) defaults() {
@@ -79,6 +82,7 @@ func (o *Options) defaults() {
 	set(&o.Patience, 20*time.Second)
 	set(&o.Silence, 45*time.Second)
 	set(&o.Poll, time.Second)
+	set(&o.askFor, eventPatience)
 	if o.Connections == 0 {
 		o.Connections = 16
 	}

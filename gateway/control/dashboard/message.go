@@ -29,6 +29,7 @@ type messageView struct {
 	Return   string
 	Others   []string // connectors that a reroute may name
 	Missing  []string // what a site that the message went on to said instead of an answer
+	Nodes    bool     // more than one gateway wrote the timeline
 	None     bool     // nothing has this name
 }
 
@@ -62,6 +63,7 @@ func (d *Dashboard) messagePage(v *visit) error {
 		return err
 	}
 	view.Events, view.Missing = timeline(all.Events), all.Missing
+	view.Nodes = slices.ContainsFunc(all.Events, func(e tracking.Event) bool { return e.Node != all.Events[0].Node })
 	own := d.s.Gateway.Site().Name
 	events := slices.DeleteFunc(slices.Clone(all.Events), func(e tracking.Event) bool { return e.Site != own })
 	if view.Items, err = d.waiting(v, key, events); err != nil {
