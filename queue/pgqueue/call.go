@@ -116,10 +116,9 @@ func away(err error) bool {
 	return again && (unknown || unreachable || code(err) == "57P03" || code(err) == "25006")
 }
 
-// once makes a change that may not be made twice. When it is not known whether it took place, done is asked, by a
-// transaction that writes: its commit waits for whatever the first one's should have waited for.
-func (s *Store) once(ctx context.Context, deadline time.Time, limit time.Duration, f func(context.Context) error, done func(context.Context, pgx.Tx) (bool, error)) error {
-	doubt := false
+// once makes a change that may not be made twice. When it is not known whether it took place (at the beginning: doubt), done is
+// asked, by a transaction that writes: its commit waits for whatever the first one's should have waited for.
+func (s *Store) once(ctx context.Context, deadline time.Time, limit time.Duration, doubt bool, f func(context.Context) error, done func(context.Context, pgx.Tx) (bool, error)) error {
 	return s.patiently(ctx, deadline, func(ctx context.Context) error {
 		if doubt {
 			is := false

@@ -186,6 +186,9 @@ func (s *Store) verb(r *record, op queue.Op, now time.Time) (q []query, is bool,
 			q = append(q, query{sql: "update lease set pending = $2, held = $3 where item = $1", args: []any{int64(r.ID), string(b), r.State == queue.Held}})
 		}
 	}
-	rows, err := r.update(false)
-	return append(q, rows...), true, err
+	rows, err := rowsOf([]*record{r}, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	return append(q, updateItems(rows)), true, nil
 }

@@ -142,95 +142,9 @@ func recipientsOf(text string) (rs []mail.Recipient, err error) {
 	return rs, nil
 }
 
-// texts are the parts of a row that are JSON.
-func (r *record) texts() (envelope, tries, last string, err error) {
-	e := r.Envelope
-	e.Recipients = nil
-	b, err := exactjson.Marshal(e)
-	if err != nil {
-		return "", "", "", err
-	}
-	t, err := exactjson.Marshal(r.Tries)
-	if err != nil || r.Last == nil {
-		return string(b), string(t), "", err
-	}
-	f := *r.Last
-	if f.Text == "" && f.Cause != nil {
-		f.Text = f.Cause.Error() // the cause itself is not kept
-	}
-	f.Cause = nil
-	l, err := exactjson.Marshal(f)
-	return string(b), string(t), string(l), err
-}
-
 func class(it *queue.Item) string {
 	if it.Last == nil {
 		return ""
 	}
 	return string(it.Last.Class)
-}
-
-// insert is the statements that make a row and its recipients, if the condition holds: SQL over parameters from $30 on.
-// Created is the time of the statement when it is not set.
-func (r *record) insert(s *Store, condition string, args ...any) ([]query, error) {
-	envelope, tries, last, err := r.texts()
-	if err != nil {
-		return nil, fmt.Errorf("queue entry %s: %w", r.ID, err)
-	}
-	var created any
-	if !r.Created.IsZero() {
-		created = nanos(r.Created)
-	}
-	var changed any
-	if !r.Changed.IsZero() {
-		changed = nanos(r.Changed)
-	}
-	row := query{sql: `insert into item (id, body, size, sha256, connector, host, rank, state, was, next, expires, created, changed, attempts, key, delayed,
-			unknown, reason, by_whom, dedup, message, message_id, originator, class, envelope, tries, last)
-		select $2::bigint, $3::bigint, $4::bigint, $5::text, $6::text, $7::text, $8::smallint, $9::text, $10::text, $11::bigint, $12::bigint,
-			coalesce($13::bigint, ` + clock + `), $14::bigint, $15::integer, $16::text, $17::boolean, $18::boolean, $19::text, $20::text, $21::bytea,
-			$22::text, $23::text, $24::text, $25::text, $26::text, $27::text, $28::text` + condition,
-		args: append([]any{s.at(), int64(r.ID), int64(r.body), r.Body.Size, r.Body.SHA256, exactjson.Text(r.Dest.Connector), exactjson.Text(r.Dest.Host),
-			rankOf(r.Envelope.Priority), string(r.State), string(r.was), nanos(r.Next), nanos(r.Expires), created, changed, r.Attempts, r.Key, r.Delayed,
-			r.Unknown, exactjson.Text(r.Reason), exactjson.Text(r.By), r.dedup, exactjson.Text(r.Envelope.ID), exactjson.Text(r.Envelope.MessageID),
-			exactjson.Text(r.Envelope.Originator.String()), class(&r.Item), envelope, tries, last}, args...)}
-	return append([]query{row}, r.insertRecipients()...), nil
-}
-
-// insertRecipients is the statement that makes the rows of recipients, if the item's row is there.
-func (r *record) insertRecipients() []query {
-	n := len(r.Envelope.Recipients)
-	if n == 0 {
-		return nil
-	}
-	types, addresses, names, orcpts := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-	notify, numbers := make([]int16, n), make([]int32, n)
-	for i, x := range r.Envelope.Recipients {
-		types[i], addresses[i], names[i] = exactjson.Text(string(x.Address.Type)), exactjson.Text(x.Address.Value), exactjson.Text(x.Name)
-		orcpts[i], notify[i], numbers[i] = exactjson.Text(x.ORCPT), int16(x.Notify), int32(x.Number)
-	}
-	return []query{{sql: `insert into recipient (item, n, type, address, name, orcpt, notify, number)
-		select $1::bigint, u.n, u.a, u.b, u.c, u.d, u.e, u.f
-		from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::integer[]) with ordinality as u(a, b, c, d, e, f, n)
-		where exists (select 1 from item where id = $1::bigint)`,
-		args: []any{int64(r.ID), types, addresses, names, orcpts, notify, numbers}}}
-}
-
-// update is the statements that write what a settlement or an operator may change.
-func (r *record) update(recipients bool) ([]query, error) {
-	envelope, tries, last, err := r.texts()
-	if err != nil {
-		return nil, fmt.Errorf("queue entry %s: %w", r.ID, err)
-	}
-	q := []query{{sql: `update item set connector = $2, host = $3, rank = $4, state = $5, was = $6, next = $7, expires = $8, changed = $9, attempts = $10,
-			key = $11, delayed = $12, unknown = $13, reason = $14, by_whom = $15, class = $16, envelope = $17, tries = $18, last = $19
-		where id = $1`,
-		args: []any{int64(r.ID), exactjson.Text(r.Dest.Connector), exactjson.Text(r.Dest.Host), rankOf(r.Envelope.Priority), string(r.State), string(r.was),
-			nanos(r.Next), nanos(r.Expires), nanos(r.Changed), r.Attempts, r.Key, r.Delayed, r.Unknown, exactjson.Text(r.Reason), exactjson.Text(r.By),
-			class(&r.Item), envelope, tries, last}}}
-	if recipients {
-		q = append(q, query{sql: "delete from recipient where item = $1", args: []any{int64(r.ID)}})
-		q = append(q, r.insertRecipients()...)
-	}
-	return q, nil
 }

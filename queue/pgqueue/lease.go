@@ -119,7 +119,7 @@ func (s *Store) take(ctx context.Context, owner string, w window, ttl time.Durat
 	if w.room != queue.NoWindow {
 		steps = []query{s.renew(), w.lock(), lead, who, read, w.left(owner, &left)}
 	}
-	err = s.once(ctx, time.Time{}, callLimit, func(ctx context.Context) error {
+	err = s.once(ctx, time.Time{}, callLimit, false, func(ctx context.Context) error {
 		out = nil
 		return s.batch(ctx, steps...)
 	}, func(ctx context.Context, tx pgx.Tx) (bool, error) {

@@ -128,6 +128,9 @@ type Store struct {
 	stoppedT time.Time
 	alarm    chan struct{} // to the keeper: there is a lease to keep alive
 
+	smalls          group[*small] // Puts of small messages
+	finishes, keeps group[*plain] // settlements
+
 	puts, commits atomic.Int64
 }
 
@@ -162,12 +165,16 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	set("lock_timeout", "5000")
 	set("idle_in_transaction_session_timeout", "60000")
 	set("timezone", "UTC")
+	set("plan_cache_mode", "force_generic_plan")
 	s := &Store{o: o, slog: o.Log, held: map[queue.ID]time.Time{}, wake: make(chan struct{}), alarm: make(chan struct{}, 1), trouble: time.Now(), answered: time.Now()}
 	s.ctx, s.quit = context.WithCancel(context.WithoutCancel(ctx))
 	if s.pool, err = pgxpool.NewWithConfig(s.ctx, cfg); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	s.numbers.fetch = s.block
+	s.smalls = group[*small]{carry: s.carrySmalls, octets: func(c *small) int64 { return c.body.size }}
+	s.finishes = group[*plain]{carry: s.carryFinishes}
+	s.keeps = group[*plain]{carry: s.carryKeeps}
 	if err := s.start(ctx); err != nil {
 		s.quit()
 		s.pool.Close()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -113,7 +114,7 @@ func (s *Store) Put(ctx context.Context, n queue.New) (ids []queue.ID, duplicate
 	if err := s.number(ctx, ms); err != nil {
 		return nil, false, err
 	}
-	if small := len(ms) == 1 && ms[0].body.file == nil && ms[0].body.size <= chunkSize; small {
+	if small := len(ms) == 1 && ms[0].isSmall(); small {
 		ids, duplicate, err = s.putSmall(ctx, ms[0])
 	} else {
 		ids, duplicate, err = s.putAny(ctx, ms)
@@ -125,61 +126,152 @@ func (s *Store) Put(ctx context.Context, n queue.New) (ids []queue.ID, duplicate
 	return ids, duplicate, err
 }
 
-// isOurs is the condition under which a message is stored: its dedup key, if it has one, is this Put's.
-const isOurs = ` where $29::bytea is null or exists (select 1 from dedup where hash = $29 and put = $30::bigint)`
+// isSmall tells a message whose body is one chunk, in memory.
+func (m *message) isSmall() bool { return m.body.file == nil && m.body.size <= chunkSize }
 
-// putSmall stores a message of one chunk in one trip.
+// small is a Put of one small message, in a group or by itself.
+type small struct {
+	*message
+	outcome   outcome
+	first     []queue.ID // what the Put answers: those of the first message with this dedup key
+	duplicate bool
+}
+
+// putSmall stores a small message, in one trip with others that wait.
 func (s *Store) putSmall(ctx context.Context, m *message) (ids []queue.ID, duplicate bool, err error) {
-	q, err := s.remember(m)
-	if err != nil {
-		return nil, false, err
-	}
-	if len(m.items) > 0 {
-		q = append(q, query{sql: `insert into chunk (body, n, data) select $1::bigint, 0, $2::bytea
-			where $3::bytea is null or exists (select 1 from dedup where hash = $3 and put = $4::bigint)`, args: []any{int64(m.num), m.body.mem, m.hash, m.put}})
-	}
-	for _, r := range m.items {
-		row, err := r.insert(s, isOurs, m.hash, m.put)
-		if err != nil {
-			return nil, false, err
-		}
-		q = append(q, row...)
-	}
-	ids = m.ids
-	if m.hash != nil {
-		q = append(q, query{sql: "select put, ids from dedup where hash = $1", args: []any{m.hash}, read: func(rows pgx.Rows) (err error) {
-			ids, duplicate, err = m.first(rows)
-			return err
-		}})
-	}
-	if len(q) == 0 {
+	if len(m.items) == 0 && m.hash == nil {
 		return nil, false, nil
 	}
-	err = s.once(ctx, time.Time{}, callLimit, func(ctx context.Context) error { return s.batch(ctx, q...) }, m.stored)
-	return ids, duplicate, err
-}
-
-// remember is the statement that makes a message's dedup key known, if nobody else has.
-func (s *Store) remember(m *message) ([]query, error) {
-	if m.hash == nil {
-		return nil, nil
-	}
-	ids, err := json.Marshal(m.ids)
-	return []query{{sql: `insert into dedup (hash, day, put, ids) values ($2, ` + clock + ` / 86400000000000, $3, $4) on conflict (hash) do nothing`,
-		args: []any{s.at(), m.hash, m.put, string(ids)}}}, err
-}
-
-// first reads whose a dedup key is.
-func (m *message) first(row pgx.Row) (ids []queue.ID, duplicate bool, err error) {
-	var put int64
-	var text string
-	if err := row.Scan(&put, &text); err != nil {
+	deadline := time.Now().Add(s.o.Patience)
+	c := &small{message: m, first: m.ids}
+	if err := s.smalls.ride(ctx, s.ctx, c); err != nil {
 		return nil, false, err
 	}
-	if put == m.put {
-		return m.ids, false, nil
+	if c.outcome != served {
+		err = s.once(ctx, deadline, callLimit, c.outcome == doubt, func(ctx context.Context) error { return s.putAll(ctx, []*small{c}) }, m.stored)
 	}
-	return ids, true, json.Unmarshal([]byte(text), &ids)
+	return c.first, c.duplicate, err
+}
+
+// carrySmalls is a group's try.
+func (s *Store) carrySmalls(cs []*small) (more bool) {
+	o, more := s.try(func(ctx context.Context) error { return s.putAll(ctx, cs) })
+	for _, c := range cs {
+		c.outcome = o
+	}
+	return more
+}
+
+// putAll stores messages in one trip. Of those with the same dedup key the first is stored, unless it is known already.
+func (s *Store) putAll(ctx context.Context, cs []*small) error {
+	ms := column(cs, func(c *small) *message { return c.message })
+	keys, err := s.remember(ms)
+	if err != nil {
+		return err
+	}
+	rows, err := s.insertMessages(ms)
+	if err != nil {
+		return err
+	}
+	owners := map[string]owner{}
+	var q []query
+	if len(keys) > 0 {
+		if len(cs) > 1 { // others don't wait for a message of the same key that is being stored elsewhere
+			q = append(q, query{sql: "select set_config('lock_timeout', $1, true)", args: []any{groupPatience}})
+		}
+		q = append(append(append(q, keys...), rows...), ownersOf(ms, owners))
+	} else {
+		q = rows
+	}
+	if err := s.batch(ctx, q...); err != nil {
+		return err
+	}
+	for _, c := range cs {
+		if o, is := owners[string(c.hash)]; is && o.put != c.put {
+			c.first, c.duplicate = o.ids, true
+		}
+	}
+	return nil
+}
+
+// groupPatience is how long a transaction that several calls share waits for a lock, in milliseconds: then each goes by itself.
+const groupPatience = "250"
+
+// remember is the statement that makes dedup keys known, where nobody else has.
+func (s *Store) remember(ms []*message) ([]query, error) {
+	ms = slices.DeleteFunc(slices.Clone(ms), func(m *message) bool { return m.hash == nil })
+	if len(ms) == 0 {
+		return nil, nil
+	}
+	ids := make([]string, len(ms))
+	for i, m := range ms {
+		b, err := json.Marshal(m.ids)
+		if err != nil {
+			return nil, err
+		}
+		ids[i] = string(b)
+	}
+	return []query{{sql: `insert into dedup (hash, day, put, ids)
+		select u.hash, ` + clock + ` / 86400000000000, u.put, u.ids from unnest($2::bytea[], $3::bigint[], $4::text[]) as u(hash, put, ids)
+		order by u.hash, u.put on conflict (hash) do nothing`,
+		args: []any{s.at(), column(ms, func(m *message) []byte { return m.hash }), column(ms, func(m *message) int64 { return m.put }), ids}}}, nil
+}
+
+// owner is the Put that a dedup key was made known by.
+type owner struct {
+	put int64
+	ids []queue.ID
+}
+
+// ownersOf asks whose the dedup keys are.
+func ownersOf(ms []*message, owners map[string]owner) query {
+	return query{sql: "select hash, put, ids from dedup where hash = any($1::bytea[])", args: []any{column(ms, func(m *message) []byte { return m.hash })},
+		read: func(rows pgx.Rows) error {
+			var hash []byte
+			var o owner
+			var text string
+			if err := rows.Scan(&hash, &o.put, &text); err != nil {
+				return err
+			}
+			err := json.Unmarshal([]byte(text), &o.ids)
+			owners[string(hash)] = o
+			return err
+		}}
+}
+
+// insertMessages is the statements that write messages, but for bodies that are not small: those whose dedup key is another
+// Put's are left out.
+func (s *Store) insertMessages(ms []*message) (q []query, err error) {
+	var bodies []*message
+	var rows []row
+	for _, m := range ms {
+		if len(m.items) == 0 {
+			continue
+		}
+		rs, err := rowsOf(m.items, m.owner())
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, rs...)
+		if m.isSmall() {
+			bodies = append(bodies, m)
+		}
+	}
+	if len(bodies) > 0 {
+		q = append(q, query{sql: `insert into chunk (body, n, data)
+			select u.body, 0, u.data from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[]) as u(body, data, dedup, put)` + isPuts,
+			args: []any{column(bodies, func(m *message) int64 { return int64(m.num) }), column(bodies, func(m *message) []byte { return m.body.mem }),
+				column(bodies, func(m *message) []byte { return m.hash }), column(bodies, (*message).owner)}})
+	}
+	return append(q, s.insertItems(rows)...), nil
+}
+
+// owner is the Put that a message's dedup key must be of for it to be stored, nil when it has none.
+func (m *message) owner() *int64 {
+	if m.hash == nil {
+		return nil
+	}
+	return &m.put
 }
 
 // stored tells whether a Put took place: its first item is there, or was attempted, or its dedup key is known.
@@ -200,7 +292,7 @@ func (s *Store) putAny(ctx context.Context, ms []*message) (ids []queue.ID, dupl
 			asked = m
 		}
 	}
-	err = s.once(ctx, time.Time{}, limitFor(ms), func(ctx context.Context) error {
+	err = s.once(ctx, time.Time{}, limitFor(ms), false, func(ctx context.Context) error {
 		err := s.tx(ctx, func(tx pgx.Tx) error {
 			for i, m := range ms {
 				is, first, err := s.claim(ctx, tx, m)
@@ -241,34 +333,28 @@ func limitFor(ms []*message) time.Duration {
 
 // claim makes a message's dedup key this Put's. is is false when it is another's, whose items are first.
 func (s *Store) claim(ctx context.Context, tx pgx.Tx, m *message) (is bool, first []queue.ID, err error) {
-	q, err := s.remember(m)
+	q, err := s.remember([]*message{m})
 	if err != nil || len(q) == 0 {
 		return true, nil, err
 	}
-	if _, err := tx.Exec(ctx, q[0].sql, q[0].args...); err != nil {
+	owners := map[string]owner{}
+	if err := run(ctx, tx, append(q, ownersOf([]*message{m}, owners))...); err != nil {
 		return false, nil, err
 	}
-	first, duplicate, err := m.first(tx.QueryRow(ctx, "select put, ids from dedup where hash = $1", m.hash))
-	return !duplicate, first, err
+	o := owners[string(m.hash)]
+	return o.put == m.put, o.ids, nil
 }
 
 // store writes a message's body and items within a transaction.
 func (s *Store) store(ctx context.Context, tx pgx.Tx, m *message) error {
-	if len(m.items) == 0 {
-		return nil
-	}
-	var q []query
-	if m.body.file == nil && m.body.size <= chunkSize {
-		q = append(q, query{sql: "insert into chunk (body, n, data) values ($1, 0, $2)", args: []any{int64(m.num), m.body.mem}})
-	} else if err := m.copyBody(ctx, tx); err != nil {
-		return err
-	}
-	for _, r := range m.items {
-		row, err := r.insert(s, "")
-		if err != nil {
+	if len(m.items) > 0 && !m.isSmall() {
+		if err := m.copyBody(ctx, tx); err != nil {
 			return err
 		}
-		q = append(q, row...)
+	}
+	q, err := s.insertMessages([]*message{m})
+	if err != nil {
+		return err
 	}
 	return run(ctx, tx, q...)
 }

@@ -16,9 +16,11 @@ func lockBody(body uint64) query {
 	return query{sql: "select 1 from chunk where body = $1 and n = 0 for update", args: []any{int64(body)}}
 }
 
-// dropBody takes a body out when no item has it any longer. Its lock makes sure that nobody else is about to.
-func dropBody(body uint64) query {
-	return query{sql: "delete from chunk where body = $1 and not exists (select 1 from item where body = $1)", args: []any{int64(body)}}
+// dropBodies takes bodies out that no item has any longer. Their locks make sure that nobody else is about to: one that could
+// not be locked has an item still.
+func dropBodies(bodies any) query {
+	return query{sql: `delete from chunk using unnest($1::bigint[]) as u(body)
+		where chunk.body = u.body and (select i.body from item i where i.body = u.body limit 1) is null`, args: []any{bodies}}
 }
 
 // Settle implements queue.Store.
@@ -55,21 +57,33 @@ func (s *Store) Settle(ctx context.Context, l queue.Lease, st queue.Settlement) 
 			return err
 		}
 	}
-	settle := func(ctx context.Context) error { return s.finish(ctx, &l, body) }
-	if len(ms) > 0 || len(st.Keep) > 0 || st.Trash {
-		settle = func(ctx context.Context) error {
-			return s.tx(ctx, func(tx pgx.Tx) error { return s.settle(ctx, tx, &l, &st, ms, body, queue.ID(more)) })
-		}
-	}
 	// An outcome is worth waiting for as long as nobody else can have the item.
 	deadline := time.Now().Add(s.o.Patience)
 	if l.LeaseUntil.After(deadline) {
 		deadline = l.LeaseUntil
 	}
-	err = s.once(ctx, deadline, limitFor(ms), settle, func(ctx context.Context, tx pgx.Tx) (is bool, err error) {
-		err = tx.QueryRow(ctx, "select exists (select 1 from attempt where item = $1 and epoch = $2 and outcome <> 'unknown')", int64(l.ID), int64(l.Epoch)).Scan(&is)
-		return is, err
-	})
+	c := &plain{lease: &l, body: body}
+	settle := func(ctx context.Context) error {
+		return s.tx(ctx, func(tx pgx.Tx) error { return s.settle(ctx, tx, &l, &st, ms, body, queue.ID(more)) })
+	}
+	switch {
+	case len(ms) > 0 || len(st.Keep) > 1 || st.Trash:
+	case len(st.Keep) == 1:
+		c.keep, c.rekey = &st.Keep[0], st.Rekey
+		err = s.keeps.ride(ctx, s.ctx, c)
+	default:
+		settle = func(ctx context.Context) error { return s.finish(ctx, c) }
+		err = s.finishes.ride(ctx, s.ctx, c)
+	}
+	if err != nil {
+		return err
+	}
+	if c.outcome != served {
+		err = s.once(ctx, deadline, limitFor(ms), c.outcome == doubt, settle, func(ctx context.Context, tx pgx.Tx) (is bool, err error) {
+			err = tx.QueryRow(ctx, "select exists (select 1 from attempt where item = $1 and epoch = $2 and outcome <> 'unknown')", int64(l.ID), int64(l.Epoch)).Scan(&is)
+			return is, err
+		})
+	}
 	s.letGo(l.ID)
 	if err == nil {
 		s.changed(len(ms) > 0 || len(st.Keep) > 0)
@@ -77,27 +91,11 @@ func (s *Store) Settle(ctx context.Context, l queue.Lease, st queue.Settlement) 
 	return err
 }
 
-// ended notes an attempt and renews what its message's dedup key is remembered from. l is the lease's row, deleted before.
+// noted is SQL for the record of attempts that ended: $4 outcome, $5 class. ended is the leases' rows, deleted before.
 const noted = `noted as (insert into attempt (item, epoch, node, owner, began, ended, outcome, class)
 	select item, epoch, node, owner, began, ` + clock + `, $4::text, $5::text from ended)`
 
 const fence = `with ended as (delete from lease where item = $2::bigint and epoch = $3::bigint and until > ` + clock + ` returning item, epoch, node, owner, began), `
-
-// finish settles an attempt that leaves nothing, in one trip.
-func (s *Store) finish(ctx context.Context, l *queue.Lease, body uint64) error {
-	var n int64
-	err := s.batch(ctx, lockBody(body), query{sql: "select 1 from item where id = $1 for update", args: []any{int64(l.ID)}},
-		query{sql: fence + noted + `, dropped as (delete from recipient using ended where recipient.item = ended.item),
-			renewed as (update dedup set day = ` + clock + ` / 86400000000000 from ended, item i
-				where i.id = ended.item and dedup.hash = i.dedup and dedup.day < ` + clock + ` / 86400000000000)
-			delete from item using ended where item.id = ended.item`,
-			args: []any{s.at(), int64(l.ID), int64(l.Epoch), "done", ""}, n: &n},
-		dropBody(body))
-	if err == nil && n == 0 {
-		return fmt.Errorf("%s: %w", l.ID, queue.ErrLeaseLost)
-	}
-	return err
-}
 
 // settle is Settle within a transaction.
 func (s *Store) settle(ctx context.Context, tx pgx.Tx, l *queue.Lease, st *queue.Settlement, ms []*message, body uint64, more queue.ID) error {
@@ -151,36 +149,30 @@ func (s *Store) keep(old *record, st *queue.Settlement, more queue.ID, at time.T
 	if st.Trash {
 		r := *old
 		r.toTrash(queue.Op{}, at)
-		return r.update(false)
-	}
-	for i := range st.Keep {
-		r := old.kept(&st.Keep[i])
-		if i > 0 {
-			r.ID = more + queue.ID(i-1)
-		}
-		if i > 0 || st.Rekey {
-			r.Key = newKey()
-		}
-		for _, op := range old.lease.pending {
-			r.change(op, at)
-		}
-		r.Changed = at
-		var rows []query
-		if i == 0 {
-			rows, err = r.update(true)
-		} else {
-			rows, err = r.insert(s, "")
-		}
+		rows, err := rowsOf([]*record{&r}, nil)
 		if err != nil {
 			return nil, err
 		}
-		q = append(q, rows...)
+		return []query{updateItems(rows)}, nil
 	}
-	return q, nil
+	var rs []*record
+	for i := range st.Keep {
+		r := old.kept(&st.Keep[i], i > 0 || st.Rekey, at)
+		if i > 0 {
+			r.ID = more + queue.ID(i-1)
+		}
+		rs = append(rs, r)
+	}
+	rows, err := rowsOf(rs, nil)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	q = append([]query{updateItems(rows[:1])}, rewriteRecipients(rows[:1])...)
+	return append(q, s.insertItems(rows[1:])...), nil
 }
 
-// kept is what a settlement makes of an item.
-func (r *record) kept(k *queue.Item) *record {
+// kept is what a settlement makes of an item, and the verbs that waited for it.
+func (r *record) kept(k *queue.Item, rekey bool, at time.Time) *record {
 	n := *r
 	n.Envelope.Recipients = k.Envelope.Recipients
 	n.Dest, n.State, n.Next, n.Expires = k.Dest, k.State, k.Next, k.Expires
@@ -192,6 +184,13 @@ func (r *record) kept(k *queue.Item) *record {
 			n.State = queue.Held
 		}
 	}
+	if rekey {
+		n.Key = newKey()
+	}
+	for _, op := range r.lease.pending {
+		n.change(op, at)
+	}
+	n.Changed = at
 	return &n
 }
 
@@ -201,7 +200,7 @@ func ended(s *Store, r *record) []query {
 	q := []query{
 		{sql: "delete from recipient where item = $1", args: []any{id}},
 		{sql: "delete from item where id = $1", args: []any{id}},
-		dropBody(r.body),
+		dropBodies([]int64{int64(r.body)}),
 	}
 	if r.dedup != nil {
 		q = append(q, query{sql: `update dedup set day = ` + clock + ` / 86400000000000 where hash = $2 and day < ` + clock + ` / 86400000000000`, args: []any{s.at(), r.dedup}})
