@@ -19,17 +19,10 @@ import (
 	"backbone/queue/pgqueue/pgtest"
 )
 
-// BenchmarkGateways carries messages of 4 KiB through a queue: each is put, leased and settled, by eight workers a gateway. The
+// BenchmarkGateways carries messages of 4 KiB through a queue: each is put, leased and settled, by some workers a gateway. The
 // embedded store and one to three gateways on PostgreSQL are measured in one run, on the same disk, because only their
 // ratios say anything (docs/scale.md).
 func BenchmarkGateways(b *testing.B) {
-	b.Run("embedded", func(b *testing.B) {
-		s, err := boltqueue.Open(b.TempDir(), boltqueue.Options{Reserve: 1})
-		if err != nil {
-			b.Fatal(err)
-		}
-		carry(b, []queue.Store{s}, nil)
-	})
 	disk, err := pgtest.Start(os.TempDir())
 	if err != nil {
 		b.Fatal(err)
@@ -39,26 +32,33 @@ func BenchmarkGateways(b *testing.B) {
 			b.Error(err)
 		}
 	})
-	for n := 1; n <= 3; n++ {
-		b.Run(fmt.Sprintf("postgres-%d", n), func(b *testing.B) {
-			name := fmt.Sprintf("bench%d", schemas.Add(1))
-			if err := disk.Exec(b.Context(), "create schema "+name); err != nil {
+	for _, workers := range []int{8, 32} {
+		b.Run(fmt.Sprintf("embedded/workers-%d", workers), func(b *testing.B) {
+			s, err := boltqueue.Open(b.TempDir(), boltqueue.Options{Reserve: 1})
+			if err != nil {
 				b.Fatal(err)
 			}
-			var stores []queue.Store
-			for i := range n {
-				s, err := Open(b.Context(), Options{DSN: disk.DSN() + "&search_path=" + name, Node: fmt.Sprint("gw", i)})
-				if err != nil {
+			carry(b, []queue.Store{s}, workers, nil)
+		})
+		for n := 1; n <= 3; n++ {
+			b.Run(fmt.Sprintf("postgres-%d/workers-%d", n, workers), func(b *testing.B) {
+				name := fmt.Sprintf("bench%d", schemas.Add(1))
+				if err := disk.Exec(b.Context(), "create schema "+name); err != nil {
 					b.Fatal(err)
 				}
-				stores = append(stores, s)
-			}
-			carry(b, stores, disk)
-		})
+				var stores []queue.Store
+				for i := range n {
+					s, err := Open(b.Context(), Options{DSN: disk.DSN() + "&search_path=" + name, Node: fmt.Sprint("gw", i)})
+					if err != nil {
+						b.Fatal(err)
+					}
+					stores = append(stores, s)
+				}
+				carry(b, stores, workers, disk)
+			})
+		}
 	}
 }
-
-const workersEach = 8
 
 // ours is this process's processor time in seconds.
 func ours(b *testing.B) float64 {
@@ -69,7 +69,7 @@ func ours(b *testing.B) float64 {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
 
-func carry(b *testing.B, stores []queue.Store, server *pgtest.Server) {
+func carry(b *testing.B, stores []queue.Store, workers int, server *pgtest.Server) {
 	used := func() float64 {
 		if server == nil {
 			return 0
@@ -89,7 +89,7 @@ func carry(b *testing.B, stores []queue.Store, server *pgtest.Server) {
 	var wg sync.WaitGroup
 	b.ResetTimer()
 	for i, s := range stores {
-		for w := range workersEach {
+		for w := range workers {
 			d := queue.Dest{Connector: "internet", Host: fmt.Sprintf("%d.%d.example", i, w)}
 			wg.Go(func() {
 				var mine []time.Duration

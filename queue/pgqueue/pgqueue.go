@@ -165,7 +165,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	set("lock_timeout", "5000")
 	set("idle_in_transaction_session_timeout", "60000")
 	set("timezone", "UTC")
+	// Plans are made once, also while the tables are empty, and used when a million entries wait: each goes by an index.
 	set("plan_cache_mode", "force_generic_plan")
+	set("enable_seqscan", "off")
+	set("jit", "off")
 	s := &Store{o: o, slog: o.Log, held: map[queue.ID]time.Time{}, wake: make(chan struct{}), alarm: make(chan struct{}, 1), trouble: time.Now(), answered: time.Now()}
 	s.ctx, s.quit = context.WithCancel(context.WithoutCancel(ctx))
 	if s.pool, err = pgxpool.NewWithConfig(s.ctx, cfg); err != nil {
