@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -258,6 +259,12 @@ func TestAnyGatewayShowsAndSteersTheWholeQueue(t *testing.T) {
 	}
 	if out := two.backbone("dest", "list"); !strings.Contains(out, "moving") {
 		t.Errorf("the second gateway does not list the suspension:\n%s", out)
+	}
+	status := two.backbone("status")
+	for i := range c.gateways {
+		if !regexp.MustCompile(fmt.Sprintf(`(?m)^gw%d +up +0$`, i+1)).MatchString(status) {
+			t.Errorf("the second gateway does not list gw%d:\n%s", i+1, status)
+		}
 	}
 	three.backbone("connector", "resume", "link")
 	until(t, time.Minute, "the three to arrive", func() bool { return len(c.arrived()) == 3 })

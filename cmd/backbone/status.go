@@ -63,6 +63,9 @@ func (a *app) status(st control.Status) error {
 			return err
 		}
 	}
+	if err := a.gateways(st); err != nil {
+		return err
+	}
 	if err := a.watchedWays(st); err != nil {
 		return err
 	}
@@ -81,6 +84,23 @@ func (a *app) status(st control.Status) error {
 			row = append(row, fmt.Sprint(n))
 		}
 		t.row(append(row, cut(r.Last, 90))...)
+	}
+	return t.flush()
+}
+
+// gateways lists those that share the queue.
+func (a *app) gateways(st control.Status) error {
+	if len(st.Gateways) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.out)
+	t := a.table("GATEWAY", "STATE", "UNDER DELIVERY")
+	for _, g := range st.Gateways {
+		state, colour := "up", ""
+		if g.Silent {
+			state, colour = "silent for "+age(max(st.Time.Sub(g.Until), 0)), red
+		}
+		t.painted(colour, g.Name, state, fmt.Sprint(g.Leases))
 	}
 	return t.flush()
 }

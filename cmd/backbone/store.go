@@ -38,7 +38,7 @@ func openQueue(cfg *config.Config, o pgqueue.Options, serve bool) (queue.Store, 
 	o.DSN, o.Node, o.TrashFor, o.Silence, o.KeepEvents = dsn, nodeName(cfg), cfg.Queue.Trash.D(), cfg.Queue.Silence.D(), cfg.Tracking.Keep.D()
 	if !serve { // not to be taken for the daemon that may run beside it
 		o.Node = fmt.Sprintf("%s (command %d)", o.Node, os.Getpid())
-		o.Connections = 2
+		o.Connections, o.Command = 2, true
 	}
 	// For bodies on their way in that are too large for memory: nothing of them outlives the process.
 	o.Spool = filepath.Join(cfg.Site.Data, "spool")

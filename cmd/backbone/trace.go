@@ -129,10 +129,10 @@ func (a *app) printEvents(es []tracking.Event) error {
 	if len(es) == 0 {
 		return errNothing
 	}
-	one := !slices.ContainsFunc(es, func(e tracking.Event) bool { return e.Node != es[0].Node })
+	several := tracking.SeveralNodes(es)
 	for _, e := range es {
 		shown := e
-		if one {
+		if !several {
 			shown.Node = ""
 		}
 		if err := a.printEvent(shown, e); err != nil {

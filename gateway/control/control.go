@@ -338,6 +338,7 @@ type Status struct {
 	Connectors  []ConnectorStatus    `json:"connectors"`
 	Links       []gateway.LinkStatus `json:"links_down"`
 	Suspensions []queue.Suspension   `json:"suspensions"`
+	Gateways    []queue.Node         `json:"gateways,omitempty"` // where several share the queue
 	Monitor     []monitor.Status     `json:"monitor,omitempty"`
 	Ages        []AgeRow             `json:"ages"`
 }
@@ -367,6 +368,9 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 	}
 	if s.Monitor != nil {
 		st.Monitor = s.Monitor.Status()
+	}
+	if st.Gateways, err = s.Gateways(ctx); err != nil {
+		return st, err
 	}
 	rows := map[string]*AgeRow{}
 	var order []string

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"backbone/queue"
 )
 
 // Check is one line of /readyz.
@@ -23,6 +25,19 @@ type Checker interface {
 // wrong with it.
 type ServerReport interface {
 	ServerReport(ctx context.Context) (text string, err error)
+}
+
+// Shared is a store that several gateways share.
+type Shared interface {
+	Gateways(ctx context.Context) ([]queue.Node, error)
+}
+
+// Gateways lists those that share the queue; none where nobody shares it.
+func (s *Service) Gateways(ctx context.Context) ([]queue.Node, error) {
+	if shared, ok := s.Store.(Shared); ok {
+		return shared.Gateways(ctx)
+	}
+	return nil, nil
 }
 
 const (

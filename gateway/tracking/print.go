@@ -102,3 +102,18 @@ func (e *Event) details(b *strings.Builder) {
 		line("", strings.TrimRight(fmt.Sprintf("route %s %s by %s (%s, cost %d) %s", c.Connector, mark, c.Space, c.Match, c.Cost, c.Lost), " "))
 	}
 }
+
+// SeveralNodes tells whether a site has more than one gateway among those that wrote events: only then is it worth saying which.
+func SeveralNodes(es []Event) bool {
+	at := map[string]string{}
+	for _, e := range es {
+		if e.Node == "" {
+			continue
+		}
+		if other, ok := at[e.Site]; ok && other != e.Node {
+			return true
+		}
+		at[e.Site] = e.Node
+	}
+	return false
+}

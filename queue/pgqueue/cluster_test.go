@@ -134,7 +134,7 @@ func TestAGatewayThatFellSilentLosesItsWork(t *testing.T) {
 	if got := leaseFar(t, other, 1); len(got) != 0 {
 		t.Fatal("another took what a living gateway holds")
 	}
-	paused.letGo(was.ID) // its keeper says no more
+	paused.quit() // its keeper says no more
 	var now []queue.Lease
 	eventually(t, "the lease to be free", func() bool { now = leaseFar(t, other, 1); return len(now) == 1 })
 	if !now[0].Unknown {
@@ -158,6 +158,9 @@ func TestAGatewayThatLivesKeepsItsWork(t *testing.T) {
 	eventually(t, "two silences to pass", func() bool {
 		if ls := leaseFar(t, b, 1); len(ls) > 0 {
 			t.Fatal("its lease was taken")
+		}
+		if err := a.Extend(t.Context(), l, time.Hour); err != nil { // which is no word of life by itself
+			t.Fatal(err)
 		}
 		return time.Now().After(end)
 	})

@@ -26,28 +26,43 @@ func (s *Store) renew() query {
 		args: []any{s.at(), s.o.Node, s.incarnation, int64(s.o.Silence)}}
 }
 
-// keepAlive says that this gateway lives, as long as it holds leases.
+// keepAlive says that this gateway lives: often as long as it holds leases, which others take when it does not, and else
+// so that they can show it.
 func (s *Store) keepAlive() {
-	every := time.NewTicker(s.o.Silence / 6)
-	every.Stop()
+	idle := s.o.Silence * 2 / 3
+	if s.o.Clock != nil { // weeks pass in no time, and nobody looks
+		idle = 24 * time.Hour
+	}
+	next := time.NewTimer(idle)
+	defer next.Stop()
+	busy := false
 	for {
 		select {
 		case <-s.ctx.Done():
 			return
 		case <-s.alarm:
-		}
-		every.Reset(s.o.Silence / 6)
-		for s.holding() {
-			select {
-			case <-s.ctx.Done():
-				return
-			case <-every.C:
+			if busy {
+				continue
 			}
-			if err := s.alive(); err != nil {
+		case <-next.C:
+			if err := s.alive(); err != nil && s.ctx.Err() == nil {
 				s.slog.Warn("queue database not told that this gateway lives", "class", "local", "err", err)
 			}
 		}
-		every.Stop()
+		wait := idle
+		if busy = s.holding(); busy {
+			wait = s.o.Silence / 6
+		}
+		next.Reset(wait)
+	}
+}
+
+// leave takes a command out of the list of gateways. One that is killed is forgotten by housekeeping.
+func (s *Store) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if _, err := s.pool.Exec(ctx, `delete from node where name = $1 and incarnation = $2 and not exists (select 1 from lease where node = $1)`, s.o.Node, s.incarnation); err != nil {
+		s.slog.Debug("command not taken out of the list of gateways", "err", err)
 	}
 }
 

@@ -50,6 +50,8 @@ type Options struct {
 	DSN string
 	// Node is this gateway's name, unlike any other's on this database; default the host's name.
 	Node string
+	// Command tells that this is no gateway but a command beside them: nobody lists it when it has ended.
+	Command bool
 	// Spool is the folder for bodies on their way in that are too large for memory; default the system's for temporary files.
 	Spool string
 	// TrashFor is how long deleted messages can be restored; default queue.TrashFor.
@@ -240,6 +242,9 @@ func (s *Store) Close() error {
 	}
 	s.mu.Unlock()
 	s.notify()
+	if s.o.Command {
+		s.leave()
+	}
 	s.pool.Close()
 	return nil
 }

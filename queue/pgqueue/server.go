@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"backbone/queue"
 )
 
 // safe refuses a server whose commits may be gone after a power cut. A role or a database may have settings of its own, so it
@@ -101,7 +103,18 @@ func (s *Store) report(ctx context.Context, c *pgx.Conn) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	parts = append(parts, "gateways: "+strings.Join(nodes, ", "))
+	var names []string
+	for _, n := range nodes {
+		name := n.Name
+		if n.Silent {
+			name += " (silent)"
+		}
+		if n.Leases > 0 {
+			name = fmt.Sprintf("%s with %d leases", name, n.Leases)
+		}
+		names = append(names, name)
+	}
+	parts = append(parts, "gateways: "+strings.Join(names, ", "))
 	used, err := s.restUsed(ctx, c)
 	if err != nil {
 		return "", err
@@ -124,23 +137,26 @@ func (s *Store) report(ctx context.Context, c *pgx.Conn) (string, error) {
 	return strings.Join(parts, "; "), errors.Join(wrong...)
 }
 
-// nodes are the gateways on this queue with how much each has leased.
-func (s *Store) nodes(ctx context.Context, c *pgx.Conn) ([]string, error) {
-	rows, err := c.Query(ctx, `select n.name, count(l.item), n.alive <= `+clock+` from node n left join lease l on l.node = n.name group by n.name, n.alive order by n.name limit 100`, s.at())
+// Gateways lists the gateways on this queue, and the commands that are at work beside them, by name.
+func (s *Store) Gateways(ctx context.Context) (out []queue.Node, err error) {
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
+	return s.nodes(ctx, s.pool)
+}
+
+func (s *Store) nodes(ctx context.Context, q querier) ([]queue.Node, error) {
+	rows, err := q.Query(ctx, `select n.name, count(l.item), n.alive <= `+clock+`, n.alive from node n left join lease l on l.node = n.name
+		group by n.name, n.alive order by n.name limit 100`, s.at())
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (string, error) {
-		var name string
-		var leases int
-		var silent bool
-		err := r.Scan(&name, &leases, &silent)
-		if leases == 0 { // one that holds nothing need not say that it lives
-			return name, err
-		}
-		if silent {
-			name += " (silent)"
-		}
-		return fmt.Sprintf("%s with %d leases", name, leases), err
+	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (n queue.Node, err error) {
+		var until int64
+		err = r.Scan(&n.Name, &n.Leases, &n.Silent, &until)
+		n.Until = timeOf(until)
+		return n, err
 	})
 }

@@ -2,6 +2,7 @@ package pgqueue
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,39 @@ func TestTheServerReportNamesGatewaysAndStandbys(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q says nothing of %q", text, want)
 		}
+	}
+}
+
+// TestTheGatewaysAreListed: one without work as long as it lives, one that died, and a command only while it runs.
+func TestTheGatewaysAreListed(t *testing.T) {
+	dsn := schema(t)
+	short := func(o *Options) { o.Silence = 600 * time.Millisecond }
+	busy, dead := member(t, dsn, "busy"), member(t, dsn, "dead", short)
+	member(t, dsn, "idle", short)
+	command := member(t, dsn, "a command", func(o *Options) { o.Command = true })
+	put(t, busy, "", far.Host)
+	leaseFar(t, busy, 1)
+	seen := func() string {
+		ns, err := busy.Gateways(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, n := range ns {
+			out = append(out, fmt.Sprintf("%s %d %t", n.Name, n.Leases, n.Silent))
+		}
+		return strings.Join(out, ", ")
+	}
+	dead.quit() // as kill -9: it says no more
+	eventually(t, "the dead one to be silent", func() bool {
+		return seen() == "a command 0 false, busy 1 false, dead 0 true, idle 0 false"
+	})
+	if err := command.Close(); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the idle one to be heard again and again", func() bool { return seen() == "busy 1 false, dead 0 true, idle 0 false" })
+	if text, err := busy.ServerReport(t.Context()); err != nil || !strings.Contains(text, "busy with 1 leases, dead (silent), idle") {
+		t.Errorf("the report: %s, %v", text, err)
 	}
 }
 

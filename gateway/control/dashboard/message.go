@@ -30,6 +30,7 @@ type messageView struct {
 	Others   []string // connectors that a reroute may name
 	Missing  []string // what a site that the message went on to said instead of an answer
 	Nodes    bool     // more than one gateway wrote the timeline
+	Shared   bool     // the queue, with other gateways
 	None     bool     // nothing has this name
 }
 
@@ -48,6 +49,7 @@ const askSites = 3 * time.Second
 func (d *Dashboard) messagePage(v *visit) error {
 	key := strings.Trim(strings.TrimSpace(v.r.URL.Query().Get("key")), "<>")
 	view := messageView{Key: key, Verbs: verbs, Return: v.r.URL.RequestURI()}
+	_, view.Shared = d.s.Store.(control.Shared)
 	for _, m := range d.s.Members {
 		view.Others = append(view.Others, m.Connector.Name())
 	}
@@ -63,7 +65,7 @@ func (d *Dashboard) messagePage(v *visit) error {
 		return err
 	}
 	view.Events, view.Missing = timeline(all.Events), all.Missing
-	view.Nodes = slices.ContainsFunc(all.Events, func(e tracking.Event) bool { return e.Node != all.Events[0].Node })
+	view.Nodes = tracking.SeveralNodes(all.Events)
 	own := d.s.Gateway.Site().Name
 	events := slices.DeleteFunc(slices.Clone(all.Events), func(e tracking.Event) bool { return e.Site != own })
 	if view.Items, err = d.waiting(v, key, events); err != nil {

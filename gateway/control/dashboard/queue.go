@@ -20,6 +20,7 @@ type queueView struct {
 	Connectors []string
 	Verbs      []verb
 	Return     string
+	Shared     bool // with other gateways: each entry under way says which has it
 }
 
 // verb is one of `backbone queue`'s.
@@ -58,6 +59,7 @@ const pageLength = 100
 func (d *Dashboard) queuePage(v *visit) error {
 	q := v.r.URL.Query()
 	view := queueView{Stats: d.s.Store.Stats(), Verbs: verbs, First: q.Get("after") == "", Return: v.r.URL.RequestURI()}
+	_, view.Shared = d.s.Store.(control.Shared)
 	for _, m := range d.s.Members {
 		view.Connectors = append(view.Connectors, m.Connector.Name())
 	}

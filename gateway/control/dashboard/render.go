@@ -32,6 +32,7 @@ var functions = template.FuncMap{
 	"span":     span,
 	"ms":       ms,
 	"linkword": linkWord,
+	"holder":   func(owner string) string { node, _, _ := strings.Cut(owner, "/"); return node }, // the gateway that has a lease
 	"peer":     peer,
 	"stamp":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
 	"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05.000") },

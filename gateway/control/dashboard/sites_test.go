@@ -3,6 +3,7 @@ package dashboard
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"backbone/gateway"
 	"backbone/gateway/mail"
 	"backbone/gateway/tracking"
+	"backbone/queue"
 )
 
 // siteLink leads to site B, which has its own part of each message's timeline, or does not answer.
@@ -98,5 +100,79 @@ func TestSynchronizationIsShownAndRunFromItsPage(t *testing.T) {
 	}
 	if body := newBench(t, Options{Loopback: RoleRead}).get("/synchronization").Body.String(); strings.Contains(body, "Run NET/PO5 now") {
 		t.Error("who may only read is offered to run")
+	}
+}
+
+// sharedStore is the queue as several gateways share it.
+type sharedStore struct{ queue.Store }
+
+func (sharedStore) Gateways(context.Context) ([]queue.Node, error) {
+	return []queue.Node{{Name: "gw1", Leases: 17}, {Name: "gw2 " + hostile, Silent: true, Until: time.Now().Add(-time.Hour)}}, nil
+}
+
+// otherGateway is an archive that holds one event of another gateway, or does not answer.
+type otherGateway struct{ away error }
+
+func (o otherGateway) Position(context.Context, string) (tracking.Cursor, error) { return "", o.away }
+func (o otherGateway) Add(context.Context, string, tracking.Cursor, tracking.Cursor, []tracking.Record) (bool, error) {
+	return o.away == nil, o.away
+}
+func (o otherGateway) Named(context.Context, []int64, int) ([]tracking.Record, error) {
+	return []tracking.Record{{Mark: tracking.Mark{Time: time.Now().UnixNano(), Node: "gw2"}, Line: `{"type":"delivered","site":"SITEA","id":"SITEA-77"}`}}, o.away
+}
+func (o otherGateway) Page(context.Context, tracking.Query, tracking.Mark) ([]tracking.Record, tracking.Mark, error) {
+	return nil, tracking.Mark{}, o.away
+}
+
+// TestThePagesOfAClusterSayWhichGatewayHasWhat: those that are up and those that are not, who has an entry, who wrote an event.
+func TestThePagesOfAClusterSayWhichGatewayHasWhat(t *testing.T) {
+	b := newBench(t, Options{Loopback: RoleRead})
+	alone := b.get("/").Body.String() + b.get("/queue").Body.String()
+	if strings.Contains(alone, "Gateways on this queue") || strings.Contains(alone, ">on ") {
+		t.Error("a gateway that shares its queue with nobody shows a cluster")
+	}
+	b.s.Store = sharedStore{b.s.Store}
+	if _, err := b.s.Store.LeaseID(t.Context(), b.item, "gw1/0badcafe", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string][]string{
+		"/":      {"Gateways on this queue", "gw1", "17", `<span class="state down">silent</span>`, "A gateway is silent: gw2"},
+		"/queue": {"on gw1</small>"},
+	} {
+		page := b.get(path).Body.String()
+		for _, w := range want {
+			if !strings.Contains(page, w) {
+				t.Errorf("%s says nothing of %q", path, w)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		other otherGateway
+		want  []string
+	}{
+		"the database answers":         {otherGateway{}, []string{"on gw1", "on gw2", "delivered"}},
+		"the database does not answer": {otherGateway{errors.New("away")}, []string{"Not all of it: only what gateway gw1 wrote itself: away"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log, err := tracking.Open(t.TempDir(), tracking.Options{Archive: c.other, Node: "gw1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := log.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			if err := log.Append(t.Context(), tracking.Event{Type: tracking.Received, Site: "SITEA", ID: "SITEA-77"}); err != nil {
+				t.Fatal(err)
+			}
+			b.s.Tracking = log
+			page := b.get("/message?key=SITEA-77").Body.String()
+			for _, w := range c.want {
+				if !strings.Contains(page, w) {
+					t.Errorf("the page says nothing of %q:\n%s", w, page)
+				}
+			}
+		})
 	}
 }

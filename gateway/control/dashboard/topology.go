@@ -10,6 +10,7 @@ import (
 	"backbone/gateway/agent"
 	"backbone/gateway/control"
 	"backbone/gateway/monitor"
+	"backbone/queue"
 )
 
 // The map's measures, in the SVG's own units.
@@ -102,6 +103,7 @@ type mapView struct {
 	Bounds  []string
 	Links   int
 	Susp    int
+	Sharers []queue.Node // the gateways that share the queue
 	Trouble []trouble
 }
 
@@ -122,9 +124,14 @@ func (d *Dashboard) mapPage(v *visit) error {
 	q := st.Queue
 	view := mapView{
 		Map: layMap(st.Site, rows, d.spaceLinks()), Rows: rows, Stats: queueNumbers{q.Ready, q.Leased, q.Held, q.Trash}, Ages: st.Ages,
-		Bounds: ageHeads(), Links: len(st.Links), Susp: len(st.Suspensions),
+		Bounds: ageHeads(), Links: len(st.Links), Susp: len(st.Suspensions), Sharers: st.Gateways,
 	}
-	view.Trouble = d.troubles(v, rows, q.Held)
+	for _, n := range st.Gateways {
+		if n.Silent {
+			view.Trouble = append(view.Trouble, trouble{"A gateway is silent: " + n.Name, "it is down or cut off from the database; the others carry its mail", "#gateways"})
+		}
+	}
+	view.Trouble = append(view.Trouble, d.troubles(v, rows, q.Held)...)
 	return d.show(v, 200, "map", "Map", view)
 }
 
