@@ -16,6 +16,7 @@ import (
 
 	"backbone/gateway/address"
 	"backbone/gateway/mail"
+	"backbone/gateway/mail/pace"
 )
 
 // Connector hands transfers to a next hop. Methods are safe for concurrent use.
@@ -127,6 +128,8 @@ type Env struct {
 	// Trace answers a question about a message from a site that has shown who it is; nil: nobody answers. The error says
 	// that this site has not handed over such a message.
 	Trace func(ctx context.Context, site, id string, asked []string) (Timeline, error)
+	// Limits is the count that the gateways of a cluster have in common; nil: each counts for itself.
+	Limits pace.Shared
 	// Listen opens a listener; nil: net.Listen. The service manager may have bound the address already.
 	Listen func(network, address string) (net.Listener, error)
 	// Dir makes a folder of this connector's own, on a local filesystem, and returns it.

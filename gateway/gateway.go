@@ -23,6 +23,7 @@ import (
 	"backbone/gateway/address"
 	"backbone/gateway/directory"
 	"backbone/gateway/mail"
+	"backbone/gateway/mail/pace"
 	"backbone/gateway/routing"
 	"backbone/gateway/tracking"
 	"backbone/queue"
@@ -47,6 +48,7 @@ type Options struct {
 	Directory *directory.Directory
 	Tracking  *tracking.Log
 	Members   []Member
+	Limits    pace.Shared // the count that the gateways on a shared store have in common; nil: this one counts for itself
 	// Routes are entries of the routing table that no connector claims itself: those that follow from replicated
 	// directories. Nil: there are none.
 	Routes   func() []routing.Entry
@@ -71,7 +73,7 @@ type Gateway struct {
 	kick   chan struct{}
 	sweeps chan look
 	probes probes
-	turns  reportTurns
+	turns  pace.Pace // of reports
 
 	randMu sync.Mutex
 	rand   *rand.Rand
@@ -91,7 +93,7 @@ func New(o Options) (*Gateway, error) {
 	g := &Gateway{
 		o: o, links: newLinks(), clock: newClock(o.Clock), log: o.Log,
 		owner: fmt.Sprintf("%s/%08x", cmp.Or(o.Node, o.Site.Name), o.Rand.Uint32()), kick: make(chan struct{}, 1),
-		sweeps: make(chan look, 1024), rand: o.Rand,
+		sweeps: make(chan look, 1024), turns: pace.Pace{Shared: o.Limits}, rand: o.Rand,
 	}
 	members := map[string]Member{}
 	for _, m := range o.Members {

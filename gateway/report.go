@@ -60,7 +60,7 @@ func (g *Gateway) report(ctx context.Context, env *mail.Envelope, body mail.Cont
 	}
 	items := g.items(renv, p, now)
 	for i := range items {
-		g.pace(&items[i], env.Originator, now)
+		g.pace(ctx, &items[i], env.Originator, now)
 	}
 	return []queue.New{{Body: staged, Items: items}}, nil
 }

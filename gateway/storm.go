@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -10,23 +11,26 @@ import (
 	"backbone/queue"
 )
 
-// reportTurns bounds the reports that we make, so that a storm of failures does not become one of reports: to somebody
-// whose name was forged (backscatter), or over a link that has better things to carry. No report is dropped: what is over
-// the limit waits in the queue for its turn, where an operator sees why, and can send it now or delete it.
-type reportTurns struct{ originators, destinations pace.Pace }
+// Kinds of counts of reports. They bound the reports that we make, so that a storm of failures does not become one of reports: to
+// somebody whose name was forged (backscatter), or over a link that has better things to carry. No report is dropped: what is
+// over the limit waits in the queue for its turn, where an operator sees why, and can send it now or delete it.
+const (
+	perOriginator  = "reports_per_originator"
+	perDestination = "reports_per_destination"
+)
 
 // pace gives a new report its turn. Its expiry counts from then: waiting for a turn is no failure to deliver.
-func (g *Gateway) pace(it *queue.Item, originator address.Address, now time.Time) {
+func (g *Gateway) pace(ctx context.Context, it *queue.Item, originator address.Address, now time.Time) {
 	s := g.settings()
-	at := g.turns.originators.Book(originator.Key(), s.ReportsPerOriginator, now)
+	dest := it.Dest.String()
+	wait, over := g.turns.Book(ctx, pace.Limit{Kind: perOriginator, Key: originator.Key(), PerHour: s.ReportsPerOriginator},
+		// What is late by its originator is counted apart: a storm about one takes no turn of the others'.
+		pace.Limit{Kind: perDestination, Key: dest, Later: dest + " later", PerHour: s.ReportsPerDestination})
 	limit := fmt.Sprintf("%d reports an hour for one originator", s.ReportsPerOriginator)
-	over := it.Dest.String()
-	if at.After(now) {
-		over += " later" // counted apart: a storm about one originator takes no turn of the others'
+	if over == perDestination {
+		limit = fmt.Sprintf("%d reports an hour over one destination", s.ReportsPerDestination)
 	}
-	if d := g.turns.destinations.Book(over, s.ReportsPerDestination, now); d.After(at) {
-		at, limit = d, fmt.Sprintf("%d reports an hour over one destination", s.ReportsPerDestination)
-	}
+	at := now.Add(wait)
 	if !at.After(now) {
 		return
 	}

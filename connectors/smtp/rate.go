@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -14,37 +15,49 @@ import (
 // rates bounds what comes in an hour: by client, by sender, by destination. What is over a bound is answered 450: an honest
 // client comes again later. Joined sites are excepted: behind their one address are many senders, whose mail they have taken.
 type rates struct {
-	cfg                *Config
-	hosts, from, dests pace.Pace
+	cfg  *Config
+	pace pace.Pace
 }
 
+// Kinds of counts, each section's own.
+const (
+	perHost   = "messages_per_host"
+	perSender = "messages_per_sender"
+	perDest   = "recipients_per_destination"
+)
+
 // message counts a MAIL.
-func (r *rates) message(c client, from address.Mailbox) error {
+func (r *rates) message(ctx context.Context, c client, from address.Mailbox) error {
 	if c.partner() {
 		return nil
 	}
-	now := time.Now()
-	if wait := r.hosts.Take(oneClient(c.addr).String(), r.cfg.HostRate, now); wait > 0 {
+	limits := []pace.Limit{r.limit(perHost, oneClient(c.addr).String(), r.cfg.HostRate)}
+	if from != (address.Mailbox{}) { // that is everybody's reports
+		limits = append(limits, r.limit(perSender, strings.ToLower(from.String()), r.cfg.SenderRate))
+	}
+	wait, over := r.pace.Take(ctx, limits...)
+	switch {
+	case wait <= 0:
+		return nil
+	case over == limits[0].Kind:
 		return tooFast(wait, "too many messages from your address")
 	}
-	if from == (address.Mailbox{}) {
-		return nil // everybody's reports
-	}
-	if wait := r.from.Take(strings.ToLower(from.String()), r.cfg.SenderRate, now); wait > 0 {
-		return tooFast(wait, "too many messages from this sender")
-	}
-	return nil
+	return tooFast(wait, "too many messages from this sender")
 }
 
 // recipient counts one that is about to be taken, by the address that he stands for.
-func (r *rates) recipient(c client, to address.Address) error {
+func (r *rates) recipient(ctx context.Context, c client, to address.Address) error {
 	if c.partner() {
 		return nil
 	}
-	if wait := r.dests.Take(destination(to), r.cfg.DestRate, time.Now()); wait > 0 {
+	if wait, _ := r.pace.Take(ctx, r.limit(perDest, destination(to), r.cfg.DestRate)); wait > 0 {
 		return tooFast(wait, "too many recipients at this destination")
 	}
 	return nil
+}
+
+func (r *rates) limit(kind, key string, perHour int) pace.Limit {
+	return pace.Limit{Kind: r.cfg.Name + " " + kind, Key: key, PerHour: perHour}
 }
 
 // tooFast is RFC 3463's X.7.28 of IANA's registry, mail flood detected.

@@ -68,18 +68,18 @@ func TestWhatIsCountedTogether(t *testing.T) {
 		err     error
 		refused bool
 	}{
-		{"the first message of a host", r.message(from("192.0.2.1", false), address.Mailbox{}), false},
-		{"its second", r.message(from("192.0.2.1", false), address.Mailbox{}), true},
-		{"its neighbour's, with a null sender again", r.message(from("192.0.2.2", false), address.Mailbox{}), false},
-		{"one from an IPv6 host", r.message(from("2001:db8::1", false), sender), false},
-		{"one from the same /64", r.message(from("2001:db8::2", false), address.Mailbox{}), true},
-		{"the same sender from elsewhere", r.message(from("2001:db8:1::1", false), sender), true},
-		{"a partner's", r.message(from("192.0.2.1", true), sender), false},
-		{"a recipient", r.recipient(client{}, address.Address{Type: address.MS, Value: "NET/PO/ANN"}), false},
-		{"another at his post office", r.recipient(client{}, address.Address{Type: address.MS, Value: "NET/PO/BOB"}), true},
-		{"one at another post office", r.recipient(client{}, address.Address{Type: address.MS, Value: "NET/PO2/BOB"}), false},
-		{"one in a PRMD", r.recipient(client{}, address.Address{Type: address.X400, Value: "c=US;a= ;p=Other;s=Kumar;"}), false},
-		{"another there", r.recipient(client{}, address.Address{Type: address.X400, Value: "c=US;a= ;p=Other;s=Lee;"}), true},
+		{"the first message of a host", r.message(t.Context(), from("192.0.2.1", false), address.Mailbox{}), false},
+		{"its second", r.message(t.Context(), from("192.0.2.1", false), address.Mailbox{}), true},
+		{"its neighbour's, with a null sender again", r.message(t.Context(), from("192.0.2.2", false), address.Mailbox{}), false},
+		{"one from an IPv6 host", r.message(t.Context(), from("2001:db8::1", false), sender), false},
+		{"one from the same /64", r.message(t.Context(), from("2001:db8::2", false), address.Mailbox{}), true},
+		{"the same sender from elsewhere", r.message(t.Context(), from("2001:db8:1::1", false), sender), true},
+		{"a partner's", r.message(t.Context(), from("192.0.2.1", true), sender), false},
+		{"a recipient", r.recipient(t.Context(), client{}, address.Address{Type: address.MS, Value: "NET/PO/ANN"}), false},
+		{"another at his post office", r.recipient(t.Context(), client{}, address.Address{Type: address.MS, Value: "NET/PO/BOB"}), true},
+		{"one at another post office", r.recipient(t.Context(), client{}, address.Address{Type: address.MS, Value: "NET/PO2/BOB"}), false},
+		{"one in a PRMD", r.recipient(t.Context(), client{}, address.Address{Type: address.X400, Value: "c=US;a= ;p=Other;s=Kumar;"}), false},
+		{"another there", r.recipient(t.Context(), client{}, address.Address{Type: address.X400, Value: "c=US;a= ;p=Other;s=Lee;"}), true},
 	} {
 		if (c.err != nil) != c.refused {
 			t.Errorf("%s: %v", c.what, c.err)

@@ -37,7 +37,7 @@ func (s *session) Logout() error { return nil }
 // Mail begins a transaction.
 func (s *session) Mail(_ string, opts *smtp.MailOptions) error {
 	s.identify()
-	if err := s.src.rates.message(s.who, s.g.cmd.path); err != nil {
+	if err := s.src.rates.message(s.src.working, s.who, s.g.cmd.path); err != nil {
 		return s.flooded(err)
 	}
 	env := mail.Envelope{
@@ -101,7 +101,7 @@ func (s *session) Rcpt(_ string, opts *smtp.RcptOptions) error {
 		err = s.src.gw.Screen(s.src.working, s.env.Source, s.env.Originator, to)
 	}
 	if err == nil {
-		err = s.src.rates.recipient(s.who, s.src.relay.decode(to))
+		err = s.src.rates.recipient(s.src.working, s.who, s.src.relay.decode(to))
 	}
 	if err != nil {
 		f := mail.AsFailure(err)

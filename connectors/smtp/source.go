@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"backbone/connectors"
+	"backbone/gateway/mail/pace"
 
 	"github.com/emersion/go-smtp"
 )
@@ -42,7 +43,7 @@ type Source struct {
 func newSource(env connectors.Env, c *Config, certs *certificate) (*Source, error) {
 	s := &Source{
 		name: c.Name, cfg: c, hostname: hostname(env, c), normalise: c.LineEnds == "normalise", certs: certs,
-		log: env.Log.With("connector", c.Name), relay: newRelayPolicy(env.Site, c), sessions: newSessions(c), rates: &rates{cfg: c},
+		log: env.Log.With("connector", c.Name), relay: newRelayPolicy(env.Site, c), sessions: newSessions(c), rates: &rates{cfg: c, pace: pace.Pace{Shared: env.Limits}},
 	}
 	s.domain = s.hostname
 	if len(env.Site.Domains) > 0 {

@@ -1,93 +1,128 @@
 // Package pace bounds how often something happens per key: reports to one originator, messages from one host.
 //
 // It owns the count, never the limit: that is handed in at each call, so that a changed configuration holds at once. A
-// limit is a number an hour; that many may come at once, and then they come back evenly. The count lives in
-// memory and begins anew with the process. It never fails: with more keys than it keeps, the new ones share one count.
+// limit is a number an hour; that many may come at once, and then they come back evenly. The count is the process's own, in
+// memory, and begins anew with it; or, with a Shared, it is one that all gateways of a cluster have in common.
+//
+// It never fails: where a Shared gives no answer the process's own count, which knows what this process let through, decides.
+// With more keys than are kept, the new ones of a kind share one count.
 package pace
 
 import (
+	"context"
 	"sync"
 	"time"
 )
 
-// maxKeys is how many counts are kept; each lives until it is whole again. Strangers choose some of the keys.
-const maxKeys = 100_000
+// Limit is a bound on the events of one key.
+type Limit struct {
+	Kind    string // of key: counts of different kinds have nothing in common. Not a stranger's word
+	Key     string
+	PerHour int    // 0 or less: no bound, and nothing is counted
+	Later   string // instead of Key for an event that an earlier limit of the same Book has put off; "": Key
+}
 
-// Pace counts per key. The zero value is ready for use, by several goroutines at once. It is the generic cell rate algorithm
-// (ITU-T I.371 Annex A, virtual scheduling): one time a key, at which the key's count is whole again.
+// Shared is a count that several processes have in common. Its limits are all above 0, and it is not asked about none.
+type Shared interface {
+	// Take counts one event under one limit after the other, up to the first that it would be over. It returns how many have
+	// counted it, and when that is not all of them, how long to wait for the next one.
+	Take(ctx context.Context, limits []Limit) (counted int, wait time.Duration, err error)
+	// Book counts one event under all limits and returns how long from now its turn is under each.
+	Book(ctx context.Context, limits []Limit) (waits []time.Duration, err error)
+}
+
+// Pace counts per kind and key. The zero value is ready for use, by several goroutines at once.
 type Pace struct {
+	Shared Shared // nil: this process counts for itself
+
 	mu    sync.Mutex
-	whole map[string]time.Time
-	look  int       // size of whole at which those that have passed are dropped
-	again time.Time // and not before, while every place is taken
+	kinds map[string]*count
 }
 
-// Take counts one event of key unless it is over the limit of perHour. It returns 0 when it was counted, else how long to
-// wait until one more is within the limit; then nothing was counted. A limit of 0 or less is none.
-func (p *Pace) Take(key string, perHour int, now time.Time) time.Duration {
-	if perHour <= 0 {
-		return 0
+// Take counts one event under each of the limits, in their order, up to the first that it is over: then it returns the limit's
+// kind and how long to wait until one more is within it. It returns 0 when all have counted it.
+func (p *Pace) Take(ctx context.Context, limits ...Limit) (wait time.Duration, over string) {
+	limits = bounds(limits)
+	if len(limits) == 0 {
+		return 0, ""
 	}
+	if p.Shared != nil {
+		if n, wait, err := p.Shared.Take(ctx, limits); err == nil {
+			p.note(limits[:n])
+			if n < len(limits) {
+				return max(wait, 1), limits[n].Kind
+			}
+			return 0, ""
+		}
+	}
+	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key, at, each := p.turn(key, perHour, now)
-	if at.After(now) {
-		return at.Sub(now)
+	for _, l := range limits {
+		if wait := p.count(l.Kind).take(l.Key, l.PerHour, now); wait > 0 {
+			return wait, l.Kind
+		}
 	}
-	p.count(key, each, now)
-	return 0
+	return 0, ""
 }
 
-// Book counts one event of key in any case and returns when its turn is: now, or later when the limit of perHour is
-// used up. A limit of 0 or less is none.
-func (p *Pace) Book(key string, perHour int, now time.Time) time.Time {
-	if perHour <= 0 {
-		return now
+// Book counts one event under all of the limits and returns how long from now its latest turn is, and the kind of the limit
+// that puts it off; 0 when none does.
+func (p *Pace) Book(ctx context.Context, limits ...Limit) (wait time.Duration, over string) {
+	limits = bounds(limits)
+	if len(limits) == 0 {
+		return 0, ""
 	}
+	waits := p.note(limits)
+	if p.Shared != nil {
+		if of, err := p.Shared.Book(ctx, limits); err == nil {
+			waits = of
+		}
+	}
+	for i, w := range waits {
+		if w > wait {
+			wait, over = w, limits[i].Kind
+		}
+	}
+	return wait, over
+}
+
+// note books an event in this process's own count.
+func (p *Pace) note(limits []Limit) (waits []time.Duration) {
+	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key, at, each := p.turn(key, perHour, now)
-	p.count(key, each, now)
-	if at.Before(now) {
-		return now
+	late := false
+	for _, l := range limits {
+		if late && l.Later != "" {
+			l.Key = l.Later
+		}
+		w := p.count(l.Kind).book(l.Key, l.PerHour, now).Sub(now)
+		late = late || w > 0
+		waits = append(waits, w)
 	}
-	return at
+	return waits
 }
 
-// turn finds under which key an event is counted, when its turn is, and the time between two.
-func (p *Pace) turn(key string, perHour int, now time.Time) (string, time.Time, time.Duration) {
-	each := time.Hour / time.Duration(perHour)
-	if _, known := p.whole[key]; !known && len(p.whole) >= max(p.look, 1024) {
-		if !now.Before(p.again) {
-			p.forget(now)
+// count is a kind's. The lock is held.
+func (p *Pace) count(kind string) *count {
+	c := p.kinds[kind]
+	if c == nil {
+		if p.kinds == nil {
+			p.kinds = map[string]*count{}
 		}
-		if len(p.whole) >= maxKeys {
-			key = ""
-		}
+		c = &count{}
+		p.kinds[kind] = c
 	}
-	return key, p.whole[key].Add(-each * time.Duration(perHour-1)), each
+	return c
 }
 
-func (p *Pace) count(key string, each time.Duration, now time.Time) {
-	if p.whole == nil {
-		p.whole = map[string]time.Time{}
-	}
-	from := p.whole[key]
-	if from.Before(now) {
-		from = now
-	}
-	p.whole[key] = from.Add(each)
-}
-
-// forget drops the counts that are whole again.
-func (p *Pace) forget(now time.Time) {
-	for k, at := range p.whole {
-		if !at.After(now) {
-			delete(p.whole, k)
+// bounds are the limits that bound something.
+func bounds(limits []Limit) (out []Limit) {
+	for _, l := range limits {
+		if l.PerHour > 0 {
+			out = append(out, l)
 		}
 	}
-	p.look = min(2*len(p.whole), maxKeys)
-	if len(p.whole) >= maxKeys {
-		p.again = now.Add(10 * time.Second)
-	}
+	return out
 }
