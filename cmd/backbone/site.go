@@ -20,6 +20,7 @@ import (
 	"backbone/gateway/control"
 	"backbone/gateway/control/dashboard"
 	"backbone/gateway/directory"
+	"backbone/gateway/mail/pace"
 	"backbone/gateway/monitor"
 	"backbone/gateway/tracking"
 	"backbone/queue"
@@ -33,6 +34,7 @@ type site struct {
 	cfg       *config.Config
 	log       *slog.Logger
 	store     queue.Store
+	limits    pace.Shared // nil: this gateway counts for itself
 	dir       *directory.Directory
 	track     *tracking.Log
 	gw        *gateway.Gateway
@@ -117,7 +119,7 @@ func openSiteOn(bound *sockets, cfg *config.Config, log *slog.Logger, connect bo
 	}
 	members = append(members, gateway.Member{Connector: watch, Common: connectors.Common{Name: monitor.Name, Type: monitor.Name, Parallel: 1}})
 	s.gw, err = gateway.New(gateway.Options{
-		Settings: rules(cfg), Site: id, Node: nodeName(cfg), Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, Routes: s.agent.Routes,
+		Settings: rules(cfg), Site: id, Node: nodeName(cfg), Store: s.store, Directory: s.dir, Tracking: s.track, Members: members, Limits: s.limits, Routes: s.agent.Routes,
 		Workers: cfg.Queue.Workers, LeaseFor: cfg.Queue.Lease.D(), Drain: cfg.Queue.Drain.D(), Log: log,
 	})
 	if err != nil {
@@ -167,7 +169,7 @@ func (s *site) connect(id connectors.Site, listen bool) ([]gateway.Member, error
 			p := filepath.Join(s.cfg.Site.Data, "connectors", name)
 			return p, os.MkdirAll(p, 0o700)
 		},
-		Base: s.cfg.Dir(), Listen: s.sockets.listen,
+		Base: s.cfg.Dir(), Listen: s.sockets.listen, Limits: s.limits,
 	}
 	if !listen {
 		env.Listen = listenNowhere

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"backbone/gateway/config"
+	"backbone/gateway/mail/pace"
 	"backbone/queue"
 	"backbone/queue/boltqueue"
 	"backbone/queue/pgqueue"
@@ -19,6 +20,9 @@ func (s *site) openStore(connect bool) error {
 		return err
 	}
 	s.store = store
+	if shared, ok := store.(*pgqueue.Store); ok {
+		s.limits = pace.Patiently(shared.Limits(), s.log)
+	}
 	s.closers = append(s.closers, store.Close)
 	return nil
 }

@@ -111,7 +111,7 @@ func (s *Store) Compact(ctx context.Context) error {
 	if err := s.openWrite(ctx); err != nil {
 		return err
 	}
-	for _, table := range []string{"lease", "item", "recipient", "chunk", "attempt", "dedup", "dest_window", "event_log"} {
+	for _, table := range []string{"lease", "item", "recipient", "chunk", "attempt", "dedup", "dest_window", "event_log", "rate"} {
 		if _, err := s.pool.Exec(ctx, "vacuum "+table); err != nil && code(err) != "55P03" {
 			return err
 		}

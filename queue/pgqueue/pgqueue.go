@@ -129,6 +129,7 @@ type Store struct {
 	stopped  []queue.Suspension
 	stoppedT time.Time
 	alarm    chan struct{} // to the keeper: there is a lease to keep alive
+	rates    *rates
 
 	smalls          group[*small] // Puts of small messages
 	finishes, keeps group[*plain] // settlements
@@ -180,6 +181,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.smalls = group[*small]{carry: s.carrySmalls, octets: func(c *small) int64 { return c.body.size }}
 	s.finishes = group[*plain]{carry: s.carryFinishes}
 	s.keeps = group[*plain]{carry: s.carryKeeps}
+	s.rates = newRates(s)
 	if err := s.start(ctx); err != nil {
 		s.quit()
 		s.pool.Close()
@@ -187,6 +189,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s.done.Go(s.housekeeping)
 	s.done.Go(s.keepAlive)
+	s.done.Go(s.rates.keep)
 	return s, nil
 }
 
