@@ -113,6 +113,22 @@ func (undated) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 func elapse(d time.Duration) { <-time.After(d) }
 
+// TestWhatOneLimitRefusesIsNotCountedByTheNext: a flood from one host that forges a sender takes nothing from that sender's count.
+func TestWhatOneLimitRefusesIsNotCountedByTheNext(t *testing.T) {
+	s := member(t, schema(t), "a", still)
+	sender := rateLimit("sender", "victim", 3)
+	for i, want := range []int{2, 0, 0, 0} {
+		if n, _, err := s.Limits().Take(t.Context(), []pace.Limit{rateLimit("host", "flood", 1), sender}); n != want || err != nil {
+			t.Errorf("event %d: counted by %d, %v, want %d", i+1, n, err, want)
+		}
+	}
+	for i, want := range []int{1, 1, 0} {
+		if n, _, err := s.Limits().Take(t.Context(), []pace.Limit{sender}); n != want || err != nil {
+			t.Errorf("from elsewhere, event %d: counted by %d, %v, want %d", i+1, n, err, want)
+		}
+	}
+}
+
 func TestKeysOfStrangersCostBoundedRows(t *testing.T) {
 	s := member(t, schema(t), "a", still)
 	s.rates.max = 5
