@@ -1,6 +1,8 @@
 package gateway_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +10,7 @@ import (
 
 	"backbone/connectors"
 	"backbone/gateway"
+	"backbone/gateway/mail/pace"
 	"backbone/gateway/tracking"
 	"backbone/queue"
 )
@@ -123,5 +126,41 @@ func (r *rig) limitReports(perOriginator, perDestination int) {
 	r.close()
 	r.open([]*wire{r.po1, r.site, r.imc}, func(o *gateway.Options) {
 		o.ReportsPerOriginator, o.ReportsPerDestination = perOriginator, perDestination
+	})
+}
+
+// allReports is a cluster's count of reports, of which this gateway's are a part.
+type allReports struct {
+	asked [][]pace.Limit
+	waits []time.Duration
+}
+
+func (c *allReports) Book(_ context.Context, limits []pace.Limit) ([]time.Duration, error) {
+	c.asked = append(c.asked, limits)
+	return c.waits, nil
+}
+
+func (c *allReports) Take(context.Context, []pace.Limit) (int, time.Duration, error) {
+	return 0, 0, errors.New("reports are never refused")
+}
+
+// TestReportsOfTheWholeClusterAreCounted: others have used the destination's turns up for an hour.
+func TestReportsOfTheWholeClusterAreCounted(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		all := &allReports{waits: []time.Duration{0, time.Hour}}
+		r.close()
+		r.open([]*wire{r.po1, r.site, r.imc}, func(o *gateway.Options) {
+			o.ReportsPerOriginator, o.ReportsPerDestination, o.Limits = 10, 20, all
+		})
+		r.site.says(unknownThere)
+		r.must("MS:NET/PO2/NOBODY", fromKim(t, 0))
+		r.after(59 * time.Minute)
+		r.expect("reports before its turn", len(r.imc.received()), 0)
+		r.expect("why it waits", strings.Contains(r.waiting()[0].Last.Text, "20 reports an hour over one destination"), true)
+		r.after(2 * time.Minute)
+		r.expect("reports at its turn", len(r.imc.received()), 1)
+		if len(all.asked) != 1 || len(all.asked[0]) != 2 || all.asked[0][1].Later != all.asked[0][1].Key+" later" {
+			t.Errorf("asked %v, want one question", all.asked)
+		}
 	})
 }

@@ -1,13 +1,18 @@
 package smtp
 
 import (
+	"context"
+	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"backbone/connectors"
 	"backbone/gateway/address"
+	"backbone/gateway/mail/pace"
 )
 
 // TestMailThatComesTooFastIsAskedToComeLater, with 450, and comes then.
@@ -84,5 +89,58 @@ func TestWhatIsCountedTogether(t *testing.T) {
 		if (c.err != nil) != c.refused {
 			t.Errorf("%s: %v", c.what, c.err)
 		}
+	}
+}
+
+// tally is a cluster's count that lets through so many events of a kind, whatever their keys.
+type tally struct {
+	left  map[string]int
+	asked [][]pace.Limit
+}
+
+func (c *tally) Take(_ context.Context, limits []pace.Limit) (int, time.Duration, error) {
+	c.asked = append(c.asked, limits)
+	for i, l := range limits {
+		if c.left[l.Kind]--; c.left[l.Kind] < 0 {
+			return i, time.Minute, nil
+		}
+	}
+	return len(limits), 0, nil
+}
+
+func (c *tally) Book(context.Context, []pace.Limit) ([]time.Duration, error) {
+	return nil, errors.New("nothing is booked here")
+}
+
+// TestTheClusterCountsWhatComesIn: one question for a MAIL, one for a RCPT, and none where nothing is bounded.
+func TestTheClusterCountsWhatComesIn(t *testing.T) {
+	sender := address.Mailbox{Local: "A", Domain: "far.example"}
+	who := client{addr: netip.MustParseAddr("192.0.2.1")}
+	shared := &tally{left: map[string]int{"imc messages_per_host": 2, "imc messages_per_sender": 1, "imc recipients_per_destination": 1}}
+	cfg := &Config{Common: connectors.Common{Name: "imc"}}
+	r := &rates{cfg: cfg, pace: pace.Pace{Shared: shared}}
+	bob := address.Address{Type: address.SMTP, Value: "bob@Near.example"}
+	if r.message(t.Context(), who, sender) != nil || r.recipient(t.Context(), who, bob) != nil || len(shared.asked) != 0 {
+		t.Fatalf("without bounds: asked %v", shared.asked)
+	}
+	cfg.HostRate, cfg.SenderRate, cfg.DestRate = 100, 50, 25
+	for _, c := range []struct {
+		what string
+		err  error
+		says string
+	}{
+		{"a message", r.message(t.Context(), who, sender), ""},
+		{"its sender's second", r.message(t.Context(), who, sender), "from this sender"},
+		{"its host's third", r.message(t.Context(), who, sender), "from your address"},
+		{"a recipient", r.recipient(t.Context(), who, bob), ""},
+		{"the second at his domain", r.recipient(t.Context(), who, bob), "at this destination, try again in 1m0s"},
+	} {
+		if (c.err == nil) != (c.says == "") || c.err != nil && !strings.Contains(c.err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", c.what, c.err, c.says)
+		}
+	}
+	want := []pace.Limit{{Kind: "imc messages_per_host", Key: "192.0.2.1", PerHour: 100}, {Kind: "imc messages_per_sender", Key: "a@far.example", PerHour: 50}}
+	if len(shared.asked) != 5 || !slices.Equal(shared.asked[0], want) {
+		t.Errorf("asked %v, want 5 questions, the first %v", shared.asked, want)
 	}
 }
