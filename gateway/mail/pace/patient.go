@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	patience = time.Second     // how long a Shared may take to answer
+	patience = 2 * time.Second // how long a Shared may take to answer
 	pause    = 5 * time.Second // how long one that did not is left alone
 )
 
 var errAway = errors.New("limits of the cluster can't be asked for")
 
-// Patiently makes of a Shared one that answers within a second, or not at all: after that it is left alone for a while, and one
+// Patiently makes of a Shared one that answers within two seconds, or not at all: after that it is left alone for a while, and one
 // event at a time finds out whether it answers again. That it does not, and that it does again, is logged once.
 func Patiently(s Shared, log *slog.Logger) Shared { return &patient{shared: s, log: log} }
 
