@@ -96,10 +96,14 @@ func (e Events) Add(ctx context.Context, node string, from, to tracking.Cursor, 
 	return ok && err == nil, err
 }
 
+// named finds events by their names. "offset 0" keeps the planner from looking at all of them in the order of their time.
+const named = `select * from (select at, node, file, place, line from event where names && $1::bigint[] offset 0) found
+	order by at desc limit $2`
+
 // Named implements tracking.Archive.
 func (e Events) Named(ctx context.Context, names []int64, n int) (rs []tracking.Record, err error) {
 	err = e.ask(ctx, e.s.o.askFor, func(ctx context.Context) error {
-		rows, err := e.s.pool.Query(ctx, "select at, node, file, place, line from event where names && $1::bigint[] order by at desc limit $2", names, n)
+		rows, err := e.s.pool.Query(ctx, named, names, n)
 		if err != nil {
 			return err
 		}
@@ -117,6 +121,15 @@ func recordOf(row pgx.CollectableRow) (r tracking.Record, err error) {
 	return r, err
 }
 
+// page is the next events in the order of their marks, with the lines that may be meant.
+const page = `with looked as materialized (
+		select at, node, file, place, line from event
+		where at >= $1::bigint and at < $5::bigint and (at, node, file, place) > ($1::bigint, $2::text collate "C", $3::bigint, $4::bigint)
+		order by at, node, file, place limit $8)
+	select at, node, file, place, case when not exists (select 1 from unnest($6::text[]) t where strpos(lower(line), t) = 0)
+		and (cardinality($7::text[]) = 0 or exists (select 1 from unnest($7) t where strpos(line, t) > 0)) then line end
+	from looked order by at, node, file, place`
+
 // Page implements tracking.Archive. The lines that can't be meant stay in the database.
 func (e Events) Page(ctx context.Context, q tracking.Query, after tracking.Mark) (rs []tracking.Record, end tracking.Mark, err error) {
 	if !q.From.IsZero() && after.Time < q.From.UnixNano() {
@@ -128,13 +141,7 @@ func (e Events) Page(ctx context.Context, q tracking.Query, after tracking.Mark)
 	}
 	err = e.ask(ctx, callLimit, func(ctx context.Context) error {
 		rs, end = nil, tracking.Mark{}
-		rows, err := e.s.pool.Query(ctx, `with looked as materialized (
-				select at, node, file, place, line from event
-				where at >= $1::bigint and at < $5::bigint and (at, node, file, place) > ($1::bigint, $2::text collate "C", $3::bigint, $4::bigint)
-				order by at, node, file, place limit $8)
-			select at, node, file, place, case when not exists (select 1 from unnest($6::text[]) t where strpos(lower(line), t) = 0)
-				and (cardinality($7::text[]) = 0 or exists (select 1 from unnest($7) t where strpos(line, t) > 0)) then line end
-			from looked order by at, node, file, place`,
+		rows, err := e.s.pool.Query(ctx, page,
 			after.Time, after.Node, after.File, after.Offset, to, nonNil(q.All), nonNil(q.Any), eventPage)
 		if err != nil {
 			return err

@@ -10,7 +10,8 @@ create table event (
   line   text     not null                -- JSON
 ) partition by range (stored);
 create index event_at on event (at);
-create index event_names on event using gin (names);
+-- A list of what is not in the index yet would be read whole by each trace.
+create index event_names on event using gin (names) with (fastupdate = off);
 create table event_rest partition of event default;
 create index event_rest_stored on event_rest (stored);
 
