@@ -25,11 +25,10 @@ func life(i int) []tracking.Event {
 			e.Connector, e.Size, e.Source = "po1", 4096, fmt.Sprintf("NET.PO1/submit/M%07d.MSG#1", i)
 			e.Notes = []mail.Note{{Field: "PRIORITY", Action: "dropped", Detail: "no counterpart"}}
 		}),
-		e(tracking.Routed, func(e *tracking.Event) {
-			e.Route = []tracking.Candidate{{Connector: "internet", Space: "SMTP:*", Match: "*", Cost: 10}}
+		e(tracking.Queued, func(e *tracking.Event) {
+			e.Item, e.Dest, e.Size = item, "internet:elsewhere.example", 4096
+			e.Route = []tracking.Candidate{{Connector: "internet", Space: "SMTP:*", Match: "*", Cost: 10}, {Connector: "backup", Space: "SMTP:*", Match: "*", Cost: 50, Lost: "cost"}}
 		}),
-		e(tracking.Queued, func(e *tracking.Event) { e.Item, e.Dest = item, "internet:elsewhere.example" }),
-		e(tracking.Attempt, func(e *tracking.Event) { e.Item, e.Dest, e.Attempt = item, "internet:elsewhere.example", 1 }),
 		e(tracking.Relayed, func(e *tracking.Event) {
 			e.Item, e.Dest, e.Attempt, e.Took, e.Waited, e.Peer = item, "internet:elsewhere.example", 1, 40*time.Millisecond, 90*time.Millisecond, "250 2.0.0 queued as 4XyzAbc"
 		}),
