@@ -29,11 +29,7 @@ func (s *Store) renew() query {
 // keepAlive says that this gateway lives: often as long as it holds leases, which others take when it does not, and else
 // so that they can show it.
 func (s *Store) keepAlive() {
-	idle := s.o.Silence * 2 / 3
-	if s.o.Clock != nil { // weeks pass in no time, and nobody looks
-		idle = 24 * time.Hour
-	}
-	next := time.NewTimer(idle)
+	next := time.NewTimer(s.o.idle)
 	defer next.Stop()
 	busy := false
 	for {
@@ -49,7 +45,7 @@ func (s *Store) keepAlive() {
 				s.slog.Warn("queue database not told that this gateway lives", "class", "local", "err", err)
 			}
 		}
-		wait := idle
+		wait := s.o.idle
 		if busy = s.holding(); busy {
 			wait = s.o.Silence / 6
 		}

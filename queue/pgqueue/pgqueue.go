@@ -73,6 +73,7 @@ type Options struct {
 
 	bodyLimit int           // largest body in memory
 	askFor    time.Duration // eventPatience
+	idle      time.Duration // how often a gateway without leases says that it lives
 }
 
 func (o *Options) defaults() {
@@ -86,6 +87,10 @@ func (o *Options) defaults() {
 	set(&o.Silence, 45*time.Second)
 	set(&o.Poll, time.Second)
 	set(&o.askFor, eventPatience)
+	set(&o.idle, o.Silence*2/3)
+	if o.Clock != nil { // weeks pass in no time, and nobody looks
+		o.idle = 24 * time.Hour
+	}
 	if o.Connections == 0 {
 		o.Connections = 16
 	}
