@@ -135,7 +135,7 @@ func one(ctx context.Context, s queue.Store, d queue.Dest, text string) error {
 		return err
 	}
 	for {
-		ls, err := s.Lease(ctx, d, "bench", 1, queue.NoWindow, time.Hour)
+		ls, err := s.Lease(ctx, d, "bench", 1, 10, time.Hour)
 		if err != nil {
 			return err
 		}

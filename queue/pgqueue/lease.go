@@ -117,7 +117,9 @@ func (s *Store) take(ctx context.Context, owner string, w window, ttl time.Durat
 	who := query{sql: "select incarnation from node where name = $1", args: []any{s.o.Node}, read: func(rows pgx.Rows) error { return rows.Scan(&incarnation) }}
 	steps := []query{s.renew(), lead, who, read}
 	if w.room != queue.NoWindow {
-		steps = []query{s.renew(), w.lock(), lead, who, read, w.left(owner, &left)}
+		who = query{sql: "select incarnation, " + roomLeft + " from node where name = $1", args: []any{s.o.Node, exactjson.Text(w.dest.Connector), exactjson.Text(w.dest.Host), exactjson.Text(owner), w.bound()},
+			read: func(rows pgx.Rows) error { return rows.Scan(&incarnation, &left) }}
+		steps = []query{s.renew(), w.lock(), lead, who, read}
 	}
 	err = s.once(ctx, time.Time{}, callLimit, false, func(ctx context.Context) error {
 		out = nil

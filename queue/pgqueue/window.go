@@ -3,8 +3,6 @@ package pgqueue
 import (
 	"math"
 
-	"github.com/jackc/pgx/v5"
-
 	"backbone/queue"
 	"backbone/queue/exactjson"
 )
@@ -43,12 +41,8 @@ func (w window) bound() any {
 	return min(int64(w.room), math.MaxInt32)
 }
 
-// left asks what the others leave of the room.
-func (w window) left(owner string, n *int64) query {
-	return query{sql: `select $4::bigint - count(*) from lease where connector = $1 and host = $2 and owner <> $3`,
-		args: []any{exactjson.Text(w.dest.Connector), exactjson.Text(w.dest.Host), exactjson.Text(owner), w.bound()},
-		read: func(rows pgx.Rows) error { return rows.Scan(n) }}
-}
+// roomLeft is what the others leave of a room, $5.
+const roomLeft = `$5::bigint - (select count(*) from lease where connector = $2::text and host = $3::text and owner <> $4::text)`
 
 // forgetWindows takes out the rows of destinations for which nothing waits: strangers choose some of them. One that is locked is in
 // use; one that is waited for is made again.
