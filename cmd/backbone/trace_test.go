@@ -70,3 +70,44 @@ func idleSite(t *testing.T) *site {
 	})
 	return s
 }
+
+// Which gateway wrote what is worth a word only where there was more than one; JSON has it always.
+func TestATraceNamesGatewaysWhereThereIsMoreThanOne(t *testing.T) {
+	e := func(site, node string) tracking.Event {
+		return tracking.Event{Type: tracking.Queued, Site: site, Node: node, ID: "A-1"}
+	}
+	for name, c := range map[string]struct {
+		events []tracking.Event
+		named  bool
+	}{
+		"two gateways of a site":    {[]tracking.Event{e("SITEA", "gw1"), e("SITEA", "gw2")}, true},
+		"one gateway":               {[]tracking.Event{e("SITEA", "gw1"), e("SITEA", "gw1")}, false},
+		"one gateway of each site":  {[]tracking.Event{e("SITEA", "gw1"), e("SITEB", "gw7"), e("SITEC", "")}, false},
+		"gateways that are nowhere": {[]tracking.Event{e("SITEA", ""), e("SITEA", "")}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var text, lines strings.Builder
+			if err := (&app{out: &text}).printEvents(c.events); err != nil {
+				t.Fatal(err)
+			}
+			if err := (&app{out: &lines, json: true}).printEvents(c.events); err != nil {
+				t.Fatal(err)
+			}
+			if named := strings.Contains(text.String(), " on gw1 "); named != c.named {
+				t.Errorf("a gateway is named: %v\n%s", named, &text)
+			}
+			if want := c.events[0].Node != ""; strings.Contains(lines.String(), `"node":"gw1"`) != want {
+				t.Errorf("JSON has the node: %v\n%s", !want, &lines)
+			}
+		})
+	}
+	for node, head := range map[string]string{"gw2": "NODE", "gw1": "TIME"} {
+		var text strings.Builder
+		if err := (&app{out: &text}).printSearch([][]string{{"gw1", "t", "received", "A-1", "", "", ""}, {node, "t", "received", "A-2", "", "", ""}}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(text.String(), head) {
+			t.Errorf("a search with %s begins with %s", node, &text)
+		}
+	}
+}

@@ -125,6 +125,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	count(dTracking, tr.Written, "written")
 	count(dTracking, tr.Dropped, "dropped")
 	count(dTracking, tr.Failed, "failed")
+	if s.Tracking.Shared() {
+		count(dTracking, tr.Shipped, "shipped")
+	}
 	gauge(dDirectory, float64(s.Directory.Size()))
 	c.flow(ch, count)
 	c.monitor(gauge, count)

@@ -66,6 +66,13 @@ func (s *Service) Ready(ctx context.Context) []Check {
 			out[len(out)-1].Text = text
 		}
 	}
+	if s.Tracking.Shared() { // mail goes on without: no reason to send it elsewhere
+		c := Check{Name: "tracking", OK: true}
+		if err := s.Tracking.Stats().Unshipped; err != nil {
+			c.Text = "events wait here for the database: " + err.Error()
+		}
+		out = append(out, c)
+	}
 	for _, m := range s.Members {
 		if c, ok := m.Connector.(Checker); ok {
 			add("connector "+m.Connector.Name(), c.Check(ctx))

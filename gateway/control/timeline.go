@@ -166,12 +166,13 @@ func (s *Service) timelineRoutes(mux *http.ServeMux) {
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Trailer", missingTrailer)
 		lacks, err := missing(s.Tracking.WriteExchange(r.Context(), w, f, s.connectorType))
 		if err != nil {
 			s.Log.Warn("tracking export broken off", "err", err)
 		}
 		for _, m := range lacks {
-			w.Header().Add(http.TrailerPrefix+missingTrailer, tracking.Plain(m))
+			w.Header().Add(missingTrailer, tracking.Plain(m))
 		}
 	})
 	mux.HandleFunc("GET /v1/events", s.events)

@@ -212,6 +212,9 @@ type Stats struct {
 	Unshipped error `json:"-"`
 }
 
+// Shared tells whether there is an archive.
+func (l *Log) Shared() bool { return l.o.Archive != nil }
+
 // Stats is cheap.
 func (l *Log) Stats() Stats {
 	s := Stats{Written: l.written.Load(), Dropped: l.dropped.Load(), Failed: l.failed.Load()}
