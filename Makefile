@@ -63,9 +63,10 @@ fuzz:
 powercut:
 	CUTS=$(CUTS) $(GO) test -count=1 -timeout 3h -v -run TestPowerCut ./integration
 
-# kill -9 of the whole program, KILLS times, under load on all sources at once.
+# kill -9 of the whole program, KILLS times, under load on all sources at once; then of a queue's PostgreSQL.
 crash:
 	KILLS=$(KILLS) $(GO) test -count=1 -timeout 3h -v -run 'TestKilledWith9' ./integration
+	$(GO) test -count=1 -timeout 3h -v -run TestAServerThatDies ./queue/pgqueue -kills $(KILLS)
 
 # Two sites under load for SOAK: kills, outages, then what they take early and late. For the nightly run.
 soak:

@@ -1,4 +1,4 @@
-// Package pgtest runs PostgreSQL servers for tests: each in a folder of its own, on an ephemeral port of 127.0.0.1, ended
+// Package pgtest runs PostgreSQL servers for tests: each in a folder of its own, on a port of 127.0.0.1 that stays its own, ended
 // with the test binary or by kill -9 as the test asks. It needs Debian's postgresql-15 or later and fails without it.
 package pgtest
 
@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"backbone/integration/loopback"
 )
 
 // Server is one PostgreSQL server.
@@ -29,6 +30,7 @@ type Server struct {
 	cmd  *exec.Cmd
 	out  *bytes.Buffer
 	done chan struct{}
+	free func() error // gives the port back
 }
 
 // settings make a server small; what it answers is as durable as ever.
@@ -166,22 +168,18 @@ func (s *Server) run(program string, args ...string) error {
 
 // Restart starts the server, which must not run, and waits until it answers. Its port stays the one it had.
 func (s *Server) Restart() error {
-	var err error
-	for range 5 { // the port may have been taken between our look and the server's
-		if s.Port == 0 {
-			if s.Port, err = freePort(); err != nil {
-				return err
-			}
-		}
-		if err = s.start(); err == nil {
-			return nil
-		}
-		if !strings.Contains(err.Error(), "in use") {
+	if s.Port == 0 {
+		addr, free, err := loopback.Reserve()
+		if err != nil {
 			return err
 		}
-		s.Port = 0
+		s.free = free
+		_, port, _ := strings.Cut(addr, ":")
+		if s.Port, err = strconv.Atoi(port); err != nil {
+			return err
+		}
 	}
-	return err
+	return s.start()
 }
 
 func (s *Server) start() error {
@@ -230,14 +228,6 @@ func (s *Server) ping() error {
 	return c.Close(ctx)
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
-}
-
 // DSN names the server and its database.
 func (s *Server) DSN() string {
 	return fmt.Sprintf("postgres://backbone@127.0.0.1:%d/postgres?sslmode=disable", s.Port)
@@ -263,15 +253,21 @@ func (s *Server) end(sig syscall.Signal) {
 	if s.cmd == nil {
 		return
 	}
-	pids := []int{s.cmd.Process.Pid}
-	if sig == syscall.SIGKILL { // each of its processes leads a group of its own
-		pids = append(pids, children(pids[0])...)
-	}
-	for _, pid := range pids {
+	kill := func(pid int, sig syscall.Signal) {
 		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 			fmt.Fprintln(os.Stderr, "pgtest: kill:", err)
 		}
 	}
+	pid := s.cmd.Process.Pid
+	var others []int
+	if sig == syscall.SIGKILL { // each of its processes leads a group of its own; stopped, it makes no more of them
+		kill(pid, syscall.SIGSTOP)
+		others = children(pid)
+	}
+	for _, p := range others {
+		kill(p, sig)
+	}
+	kill(pid, sig)
 	<-s.done
 	s.cmd = nil
 }
@@ -330,5 +326,9 @@ func children(parent int) (pids []int) {
 // Remove ends the server and takes its folder away.
 func (s *Server) Remove() error {
 	s.Kill()
-	return os.RemoveAll(filepath.Dir(s.Dir))
+	err := os.RemoveAll(filepath.Dir(s.Dir))
+	if s.free != nil {
+		err = errors.Join(err, s.free())
+	}
+	return err
 }
