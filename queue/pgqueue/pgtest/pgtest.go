@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -262,6 +263,9 @@ func (s *Server) end(sig syscall.Signal) {
 	var others []int
 	if sig == syscall.SIGKILL { // each of its processes leads a group of its own; stopped, it makes no more of them
 		kill(pid, syscall.SIGSTOP)
+		for !stopped(pid) {
+			runtime.Gosched()
+		}
 		others = children(pid)
 	}
 	for _, p := range others {
@@ -298,6 +302,13 @@ func (s *Server) CPU() (seconds float64, err error) {
 		}
 	}
 	return seconds, nil
+}
+
+// stopped tells a process that runs no longer: a signal is not there at once.
+func stopped(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return err != nil || strings.HasPrefix(rest, "T") || strings.HasPrefix(rest, "Z")
 }
 
 // children are the processes that a process has started.
