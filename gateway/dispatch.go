@@ -19,7 +19,7 @@ type dispatcher struct {
 	n    int // running over all destinations
 	turn int // where the round over the destinations begins
 	// filled are the destinations whose windows were full by others, with when to look again.
-	filled map[queue.Dest]time.Time
+	filled map[queue.Dest]filled
 	// suspended is what was suspended at the last pass.
 	suspended map[queue.Dest]bool
 }
@@ -49,7 +49,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	d := &dispatcher{g: g, jobs: make(chan job, g.o.Workers), busy: map[queue.Dest]int{}, filled: map[queue.Dest]time.Time{}}
+	d := &dispatcher{g: g, jobs: make(chan job, g.o.Workers), busy: map[queue.Dest]int{}, filled: map[queue.Dest]filled{}}
 	work, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(g.o.Drain, cut) })()

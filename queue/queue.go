@@ -248,10 +248,10 @@ type Store interface {
 	// leases that other owners took with a room and that have not ended, and when it leaves none the error is ErrNoRoom.
 	// So all owners together never exceed a window that they have in common, however they come in each other's way.
 	Lease(ctx context.Context, dest Dest, owner string, n, room int, ttl time.Duration) ([]Lease, error)
-	// LeaseWaiting takes up to n ready items of dest whether due or not, suspended or not, after the given ID in ID
-	// order: for rerouting and for operator verbs that need the gateway. LeaseID takes one, also when held; it answers
-	// ErrLeaseLost while another has it, and ErrNotFound for one in the trash. Leases with the room NoWindow, and all of
-	// LeaseID's, are bound by no window and fill none.
+	// LeaseWaiting takes up to n ready items of dest whether due or not, after the given ID in ID order: with a room for
+	// attempts, and then none behind a suspension; with NoWindow for rerouting and for operator verbs that need the gateway,
+	// suspended or not. LeaseID takes one, also when held; it answers ErrLeaseLost while another has it, and ErrNotFound for
+	// one in the trash. Leases with the room NoWindow, and all of LeaseID's, are bound by no window and fill none.
 	LeaseWaiting(ctx context.Context, dest Dest, owner string, after ID, n, room int, ttl time.Duration) ([]Lease, error)
 	LeaseID(ctx context.Context, id ID, owner string, ttl time.Duration) (Lease, error)
 	Extend(ctx context.Context, l Lease, ttl time.Duration) error

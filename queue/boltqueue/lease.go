@@ -90,6 +90,9 @@ func (s *Store) LeaseWaiting(ctx context.Context, name queue.Dest, owner string,
 	if d == nil || n <= 0 {
 		return nil, nil
 	}
+	if _, ok := s.suspended(name, time.Now()); ok && room != queue.NoWindow {
+		return nil, nil
+	}
 	n, err := s.within(d, owner, n, room)
 	if err != nil {
 		return nil, err

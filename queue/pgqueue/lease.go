@@ -43,7 +43,7 @@ const waitingItems = within + `due as materialized (
 		where i.state = 'ready' and i.connector = $7::text and i.host = $8::text and i.id > $11::bigint
 			and not exists (select 1 from lease l where l.item = i.id)
 		order by i.id limit $9::integer for update of i skip locked) x
-	where (select n from free) > 0
+	where (select n from free) > 0 and ($10::bigint is null or not ` + isSuspended + `)
 	order by x.id limit (select n from free))`
 
 const oneItem = `with due as materialized (

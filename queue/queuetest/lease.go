@@ -156,6 +156,14 @@ var leaseCases = []testcase{
 		w.equal("behind the first", leased(must(w.LeaseWaiting(w.ctx, alpha, "tester", ids[0], 9, queue.NoWindow, ttl))(w)), []queue.ID{ids[1], ids[3]})
 		w.equal("what is left", leased(must(w.LeaseWaiting(w.ctx, alpha, "tester", 0, 9, queue.NoWindow, ttl))(w)), ids[:1])
 	}},
+	{"LeaseWaiting for attempts takes nothing behind a suspension", func(w *world) {
+		ids := w.put("x", to(alpha, in(time.Hour)), to(beta, in(time.Hour)))
+		w.ok(w.Suspend(w.ctx, queue.Suspension{Dest: alpha}))
+		w.equal("suspended", len(must(w.LeaseWaiting(w.ctx, alpha, "tester", 0, 9, 9, ttl))(w)), 0)
+		w.equal("another", leased(must(w.LeaseWaiting(w.ctx, beta, "tester", 0, 9, 9, ttl))(w)), ids[1:])
+		w.ok(w.Resume(w.ctx, alpha))
+		w.equal("resumed", leased(must(w.LeaseWaiting(w.ctx, alpha, "tester", 0, 9, 9, ttl))(w)), ids[:1])
+	}},
 	{"LeaseID takes one item, also a held one, which it is again when returned", func(w *world) {
 		ids := w.put("x", to(alpha, in(time.Hour)), to(alpha, held))
 		for i, want := range []queue.State{queue.Ready, queue.Held} {
