@@ -39,7 +39,7 @@ type Member struct {
 // DefaultParallel is how many transfers go to one destination at once where the configuration does not say.
 const DefaultParallel = 10
 
-// Options are what a gateway is made of. All fields but Drain, Log, Rand and Clock must be set.
+// Options are what a gateway is made of. All fields but Limits, Routes, Drain, Log, Rand and Clock must be set.
 type Options struct {
 	Settings
 	Site      connectors.Site

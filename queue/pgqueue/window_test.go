@@ -3,7 +3,6 @@ package pgqueue
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -78,39 +77,43 @@ func (r *rival) carry(t *testing.T, ctx context.Context, st *street, l queue.Lea
 	}
 }
 
-// TestThreeGatewaysNeverExceedAWindow has three lease as fast as they can while transfers run; one dies on the way, and what it
-// had under way is done by the others.
+// TestThreeGatewaysNeverExceedAWindow has three lease as fast as they can while transfers run. One dies on the way and is started
+// again, and its work is done by whoever gets it.
 func TestThreeGatewaysNeverExceedAWindow(t *testing.T) {
-	const items = 120
+	const items = 100
 	dsn := schema(t)
 	st := &street{window: 4}
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	var gateways []*rival
-	die := func() {}
-	for i := range 3 {
-		r := &rival{s: member(t, dsn, fmt.Sprint("gw", i), func(o *Options) { o.Silence = 2 * time.Second })}
-		gateways = append(gateways, r)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	start := func(ctx context.Context, s *Store) (ended chan struct{}) {
+		ended = make(chan struct{})
+		r := &rival{s: s}
+		wg.Go(func() {
+			defer close(ended)
+			r.drive(t, ctx, st)
+		})
+		return ended
 	}
+	mortal, others := member(t, dsn, "gw0"), []*Store{member(t, dsn, "gw1"), member(t, dsn, "gw2")}
 	for range items {
-		put(t, gateways[0].s, "", far.Host)
+		put(t, mortal, "", far.Host)
 	}
-	for i, r := range gateways {
-		life, end := context.WithCancel(ctx)
-		defer end()
-		wg.Go(func() { r.drive(t, life, st) })
-		if i == 0 {
-			die = end
-		}
+	life, die := context.WithCancel(ctx)
+	defer die()
+	ended := start(life, mortal)
+	for _, s := range others {
+		start(ctx, s)
 	}
 	eventually(t, "a part to be carried", func() bool { return st.done.Load() > items/4 })
 	die()
-	if err := gateways[0].s.Close(); err != nil {
+	<-ended
+	if err := mortal.Close(); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "everything to be carried", func() bool { return gateways[1].s.Stats().Dests == 0 })
+	start(ctx, member(t, dsn, "gw0"))
+	eventually(t, "everything to be carried", func() bool { return others[0].Stats().Dests == 0 })
 	stop()
 	wg.Wait()
 	if got := st.most.Load(); got > st.window {
