@@ -39,7 +39,8 @@ func member(t *testing.T, dsn, node string, with ...func(*Options)) *Store {
 	return s
 }
 
-func put(t *testing.T, s *Store, dedup string, hosts ...string) []queue.ID {
+// letter is a message for some hosts.
+func letter(t *testing.T, s *Store, dedup string, hosts ...string) queue.New {
 	t.Helper()
 	g, err := s.Stage(t.Context(), strings.NewReader("text"), 0)
 	if err != nil {
@@ -50,7 +51,12 @@ func put(t *testing.T, s *Store, dedup string, hosts ...string) []queue.ID {
 		n.Items = append(n.Items, queue.Item{Dest: queue.Dest{Connector: far.Connector, Host: h}, Next: time.Now().Add(-time.Minute), Expires: time.Now().Add(time.Hour),
 			Envelope: mail.Envelope{ID: "A-1", Recipients: []mail.Recipient{{Address: address.Address{Type: address.SMTP, Value: "bob@" + h}}}}})
 	}
-	ids, _, err := s.Put(t.Context(), n)
+	return n
+}
+
+func put(t *testing.T, s *Store, dedup string, hosts ...string) []queue.ID {
+	t.Helper()
+	ids, _, err := s.Put(t.Context(), letter(t, s, dedup, hosts...))
 	if err != nil {
 		t.Fatal(err)
 	}

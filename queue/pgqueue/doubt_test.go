@@ -15,11 +15,12 @@ import (
 
 // wire is the connections to the server of one gateway. They can be cut after certain octets have gone one way, and stopped.
 type wire struct {
-	mu    sync.Mutex
-	after string // cut once this has been sent to the server and been answered
-	cuts  int
-	gate  sync.RWMutex // locked: nothing passes, either way
-	all   []net.Conn
+	mu     sync.Mutex
+	after  string // cut once this has been sent to the server and been answered
+	before string // cut instead of sending this
+	cuts   int
+	gate   sync.RWMutex // locked: nothing passes, either way
+	all    []net.Conn
 }
 
 // severAll closes all connections that there are.
@@ -75,6 +76,9 @@ func (w *wire) through(t *testing.T, dsn string) string {
 				buf := make([]byte, 64<<10)
 				for {
 					n, err := c.Read(buf)
+					if w.lose(string(buf[:n])) {
+						return
+					}
 					if w.cut(string(buf[:n])) {
 						mu.Lock()
 						cut = true
@@ -112,18 +116,30 @@ func (w *wire) through(t *testing.T, dsn string) string {
 	return u.String()
 }
 
-func (w *wire) cut(sent string) bool {
+func (w *wire) cut(sent string) bool  { return w.found(&w.after, sent) }
+func (w *wire) lose(sent string) bool { return w.found(&w.before, sent) }
+
+func (w *wire) found(what *string, sent string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.after == "" || !strings.Contains(sent, w.after) {
+	if *what == "" || !strings.Contains(sent, *what) {
 		return false
 	}
-	w.after = ""
+	*what = ""
 	w.cuts++
 	return true
 }
 
-func (w *wire) arm(after string) { w.mu.Lock(); w.after = after; w.mu.Unlock() }
+func (w *wire) arm(after string)      { w.mu.Lock(); w.after = after; w.mu.Unlock() }
+func (w *wire) armBefore(what string) { w.mu.Lock(); w.before = what; w.mu.Unlock() }
+func (w *wire) wantCuts(t *testing.T, n int) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cuts != n {
+		t.Errorf("the connection was cut %d times, want %d", w.cuts, n)
+	}
+}
 
 // TestAnAnswerThatIsLostIsAskedFor cuts the connection between a commit and its answer.
 func TestAnAnswerThatIsLostIsAskedFor(t *testing.T) {
@@ -165,11 +181,7 @@ func TestAnAnswerThatIsLostIsAskedFor(t *testing.T) {
 		}
 	}
 	count(1)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.cuts != 4 {
-		t.Errorf("the connection was cut %d times, want 4", w.cuts)
-	}
+	w.wantCuts(t, 4)
 	if bad, err := watch.Check(t.Context()); err != nil || bad != nil {
 		t.Errorf("check: %v, %v", bad, err)
 	}
