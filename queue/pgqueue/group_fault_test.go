@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"backbone/queue"
 )
 
@@ -77,7 +79,8 @@ func TestEachOfAGroupAsksForItself(t *testing.T) {
 	w.wantCuts(t, 6)
 }
 
-// TestGatewaysThatSettleTheSameBodiesDoNotBlock has two gateways settle the items of the same messages, in opposite orders.
+// TestGatewaysThatSettleTheSameBodiesDoNotBlock has two gateways settle the items of the same messages, in opposite orders, while
+// somebody holds one of the messages in the middle.
 func TestGatewaysThatSettleTheSameBodiesDoNotBlock(t *testing.T) {
 	dsn := schema(t)
 	said := &notes{}
@@ -85,35 +88,56 @@ func TestGatewaysThatSettleTheSameBodiesDoNotBlock(t *testing.T) {
 		o.Log = slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	a, b := member(t, dsn, "a", tells), member(t, dsn, "b", tells)
-	const n = 30
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	const n = 9
 	near := queue.Dest{Connector: far.Connector, Host: "near.example"}
-	for range 3 {
-		for range n {
-			put(t, a, "", far.Host, near.Host)
+	for range n {
+		put(t, a, "", far.Host, near.Host)
+	}
+	for _, x := range settlements {
+		one := leaseFar(t, a, n)
+		two, err := b.Lease(t.Context(), near, "b", n, queue.NoWindow, time.Hour)
+		if err != nil || len(one) != n || len(two) != n {
+			t.Fatalf("leased %d and %d, %v", len(one), len(two), err)
 		}
-		for _, x := range settlements {
-			one := leaseFar(t, a, n)
-			two, err := b.Lease(t.Context(), near, "b", n, queue.NoWindow, time.Hour)
-			if err != nil || len(one) != n || len(two) != n {
-				t.Fatalf("leased %d and %d, %v", len(one), len(two), err)
-			}
-			slices.Reverse(two)
-			var all [2][]settling
-			for i := range one {
-				all[0], all[1] = append(all[0], x.of(one[i])), append(all[1], x.of(two[i]))
-			}
-			var wg sync.WaitGroup
-			for i, s := range []*Store{a, b} {
+		slices.Reverse(two)
+		tx, err := conn.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := bodyNumber(one[n/2].Body.Where)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(t.Context(), "select 1 from chunk where body = $1 for update", int64(body)); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for _, of := range []struct {
+			s  *Store
+			ls []queue.Lease
+		}{{a, one}, {b, two}} {
+			gather(t, groupOf(of.s, x.of(one[0])), n, func(i int) {
 				wg.Go(func() {
-					for _, err := range settleTogether(t, s, all[i]...) {
-						if err != nil {
-							t.Errorf("%s: %v", x.name, err)
-						}
+					if err := of.s.Settle(context.Background(), of.ls[i], x.of(of.ls[i]).st); err != nil {
+						t.Errorf("%s: %v", x.name, err)
 					}
 				})
-			}
-			wg.Wait()
+			})
 		}
+		eventually(t, "both to wait for what is held", func() bool {
+			var waiting int
+			err := tx.QueryRow(t.Context(), "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name in ('backbone a', 'backbone b')").Scan(&waiting)
+			return err == nil && waiting >= 2
+		})
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
 	}
 	wantItems(t, a, 0)
 	if strings.Contains(said.String(), "SQLSTATE") {
@@ -129,7 +153,7 @@ func TestCloseEndsThoseWhoWait(t *testing.T) {
 	ns := letters(t, s, 6, "a")
 	w.gate.Lock()
 	first, others := make(chan error, 1), make(chan error, 4)
-	gather(t, &s.smalls, 1, func() { go func() { _, _, err := s.Put(context.Background(), ns[0]); first <- err }() })
+	gather(t, &s.smalls, 1, func(int) { go func() { _, _, err := s.Put(context.Background(), ns[0]); first <- err }() })
 	eventually(t, "it to be under way", func() bool { return s.pool.Stat().AcquiredConns() > 0 })
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan error, 1)

@@ -16,40 +16,40 @@ import (
 	"backbone/queue"
 )
 
-// gather has n calls wait for each other, which start begins, and lets them go together.
-func gather[C any](t *testing.T, g *group[C], n int, start func()) {
+// gather has n calls wait for each other, which start begins one by one, and lets them go together, in this order.
+func gather[C any](t *testing.T, g *group[C], n int, start func(i int)) {
 	t.Helper()
 	g.mu.Lock()
 	g.busy = true
 	g.mu.Unlock()
-	start()
-	eventually(t, "the calls to wait", func() bool {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		return len(g.waiting) == n
-	})
+	for i := range n {
+		start(i)
+		eventually(t, "the call to wait", func() bool {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return len(g.waiting) == i+1
+		})
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	close(g.waiting[0].lead)
 	g.waiting = slices.Delete(g.waiting, 0, 1)
 }
 
-// answer is what a Put said.
-type answer struct {
+// putAnswer is what a Put said.
+type putAnswer struct {
 	ids       []queue.ID
 	duplicate bool
 	err       error
 }
 
 // putTogether puts messages in one group.
-func putTogether(t *testing.T, s *Store, ns ...queue.New) []answer {
+func putTogether(t *testing.T, s *Store, ns ...queue.New) []putAnswer {
 	t.Helper()
-	out := make([]answer, len(ns))
+	out := make([]putAnswer, len(ns))
 	var wg sync.WaitGroup
-	gather(t, &s.smalls, len(ns), func() {
-		for i, n := range ns {
-			wg.Go(func() { a := &out[i]; a.ids, a.duplicate, a.err = s.Put(context.Background(), n) })
-		}
+	gather(t, &s.smalls, len(ns), func(i int) {
+		wg.Go(func() { a := &out[i]; a.ids, a.duplicate, a.err = s.Put(context.Background(), ns[i]) })
 	})
 	wg.Wait()
 	return out
@@ -66,10 +66,8 @@ func settleTogether(t *testing.T, s *Store, all ...settling) []error {
 	t.Helper()
 	errs := make([]error, len(all))
 	var wg sync.WaitGroup
-	gather(t, groupOf(s, all[0]), len(all), func() {
-		for i, x := range all {
-			wg.Go(func() { errs[i] = s.Settle(context.Background(), x.lease, x.st) })
-		}
+	gather(t, groupOf(s, all[0]), len(all), func(i int) {
+		wg.Go(func() { errs[i] = s.Settle(context.Background(), all[i].lease, all[i].st) })
 	})
 	wg.Wait()
 	return errs
@@ -257,14 +255,12 @@ func TestWhatIsLockedIsWaitedForAlone(t *testing.T) {
 		exec("begin")
 		exec("select 1 from chunk where body = $1 for update", int64(body))
 		second, others := make(chan error, 1), make(chan error, 3)
-		gather(t, groupOf(s, x.of(ls[0])), 4, func() {
-			for i, l := range ls {
-				to := others
-				if i == 1 {
-					to = second
-				}
-				go func() { to <- s.Settle(context.Background(), l, x.of(l).st) }()
+		gather(t, groupOf(s, x.of(ls[0])), 4, func(i int) {
+			to := others
+			if i == 1 {
+				to = second
 			}
+			go func() { to <- s.Settle(context.Background(), ls[i], x.of(ls[i]).st) }()
 		})
 		answers(x.name, second, others)
 	}
@@ -274,14 +270,12 @@ func TestWhatIsLockedIsWaitedForAlone(t *testing.T) {
 	exec("begin")
 	exec("insert into dedup (hash, day, put, ids) values ($1, 0, 0, '[]')", hashOf("elsewhere"))
 	second, others := make(chan error, 1), make(chan error, 3)
-	gather(t, &s.smalls, 4, func() {
-		for i := range 4 {
-			to, n := others, letter(t, s, "", far.Host)
-			if i == 1 {
-				to, n.Dedup = second, "elsewhere"
-			}
-			go func() { _, _, err := s.Put(context.Background(), n); to <- err }()
+	gather(t, &s.smalls, 4, func(i int) {
+		to, n := others, letter(t, s, "", far.Host)
+		if i == 1 {
+			to, n.Dedup = second, "elsewhere"
 		}
+		go func() { _, _, err := s.Put(context.Background(), n); to <- err }()
 	})
 	answers("put", second, others)
 }
