@@ -116,6 +116,12 @@ type New struct {
 	Spawn []New
 }
 
+// Memory is a dedup key that a store remembers.
+type Memory struct {
+	Hash []byte `json:"hash"` // the first 16 octets of its SHA-256
+	Day  uint32 `json:"day"`  // the latest on which it mattered: days since 1970-01-01 UTC
+}
+
 // TrashFor is how long deleted items can be restored: after it the store empties them out of the trash.
 const TrashFor = 7 * 24 * time.Hour
 
@@ -280,7 +286,11 @@ type Store interface {
 	// to the filesystem while the store runs.
 	Check(ctx context.Context) ([]string, error)
 	Compact(ctx context.Context) error
-	// Known tells whether a dedup key is remembered, without storing anything.
+	// Known tells whether a dedup key is remembered, without storing anything. Remembered pages through all that are, those of
+	// what waits among them. Remember adds what another store remembered, a few thousand at once; a key that is known already
+	// stays as it is. Of a message that is a duplicate by such a key no IDs are known.
 	Known(ctx context.Context, dedup string) (bool, error)
+	Remembered(ctx context.Context, after Cursor, n int) ([]Memory, Cursor, error)
+	Remember(ctx context.Context, ms []Memory) error
 	Close() error
 }

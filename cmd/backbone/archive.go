@@ -17,8 +17,8 @@ import (
 func (a *app) queueExport() *cobra.Command {
 	return &cobra.Command{
 		Use: "export FILE", Short: "Write the whole queue to FILE, to be read into another store", Args: cobra.ExactArgs(1),
-		Long: "Write the whole queue to FILE, which must not exist: waiting and held mail, the trash and the suspensions, as a tar file\n" +
-			"with a folder a message. The daemon must not run, nor any other gateway that shares the queue. Set queue.store to\n" +
+		Long: "Write the whole queue to FILE, which must not exist: waiting and held mail, the trash, the suspensions and what is known\n" +
+			"of messages that have gone, as a tar file with a folder a message. The daemon must not run, nor any other gateway that shares the queue. Set queue.store to\n" +
 			"where the mail shall be, then `backbone queue import FILE`.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, err := os.Stat(args[0]); err == nil {
@@ -92,7 +92,7 @@ func (a *app) printCounts(done string, n archive.Counts) error {
 	if a.json {
 		return a.printJSON(n)
 	}
-	text := fmt.Sprintf("%d messages with %d entries %s", n.Messages, n.Entries, done)
+	text := fmt.Sprintf("%d messages with %d entries and %d remembered keys %s", n.Messages, n.Entries, n.Keys, done)
 	if n.Known > 0 {
 		text += fmt.Sprintf("; %d of them were there already", n.Known)
 	}

@@ -15,7 +15,9 @@ func (a *app) queueCheck() *cobra.Command {
 	return &cobra.Command{
 		Use: "check", Short: "Verify the index and every stored message", Args: cobra.NoArgs,
 		Long: "Verify the queue's index against what is stored, and read every body. It works while the daemon runs, and on the\n" +
-			"files themselves with --offline. Exit code 1 when something is wrong; `backbone queue salvage` makes a new index.",
+			"files themselves with --offline. Exit code 1 when something is wrong. Then, with the daemon stopped, `backbone queue\n" +
+			"salvage` makes a new index of an embedded queue; where gateways share one in a database, that one's own tools and\n" +
+			"backups repair its tables.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(c *control.Client) error {
 				var bad []string
@@ -36,7 +38,7 @@ func (a *app) queueCheck() *cobra.Command {
 					}
 				}
 				if len(bad) > 0 {
-					return fmt.Errorf("the queue has %d problems: stop the daemon and run `backbone queue salvage`", len(bad))
+					return fmt.Errorf("the queue has %d problems: `backbone queue check --help` says what mends it", len(bad))
 				}
 				if a.json {
 					return a.printJSON(map[string]bool{"sound": true})

@@ -6,12 +6,11 @@
 //	000001/1A.envelope    the envelope of entry 1A, with its recipients, as JSON
 //	000001/1A.attempts    its state, due time, attempts so far and last failure, as JSON
 //	000001/body           the content that the entries of a folder share
+//	known/000001          dedup keys that are remembered, as JSON: a peer that repeats a transfer after the move is answered as before
 //	complete.json         how much there is: an archive without it was cut short
 //
 // Entries get new numbers and keys where they are read in; messages keep their identifiers, and with them what peers
-// recognize a repeated transfer by. What a store remembers of messages that have gone (dedup keys) is not in it: a peer that
-// repeats a transfer whose answer it lost just before the move hands the message over twice. It never changes the store that
-// it reads; one that it writes to takes a second reading of the same archive for what it is, and goes on where the first ended.
+// recognize a repeated transfer by. It never changes the store that it reads; one that it writes to takes a second reading of the same archive for what it is, and goes on where the first ended.
 package archive
 
 import (
@@ -46,6 +45,7 @@ type head struct {
 type Counts struct {
 	Messages int `json:"messages"`
 	Entries  int `json:"entries"`
+	Keys     int `json:"keys"` // remembered
 	// Known is how many of the messages were there already: from an earlier reading of the same archive.
 	Known int `json:"known,omitempty"`
 }
@@ -67,8 +67,11 @@ type progress struct {
 	SHA256   string         `json:"sha256"` // of the body
 }
 
-// page is how many entries are asked for at a time.
-const page = 500
+// page is how many entries, keysPage how many dedup keys are asked for at a time.
+const (
+	page     = 500
+	keysPage = 2000
+)
 
 // Export writes all entries of s, the trash included, to w. Nothing may be delivered meanwhile: what is, may be in the archive
 // or not. An entry that is leased is written as one whose last attempt's outcome is unknown. It takes memory for the numbers
@@ -94,7 +97,30 @@ func Export(ctx context.Context, s queue.Store, w io.Writer) (n Counts, err erro
 			n.Messages++
 		}
 	}
+	if n.Keys, err = x.keys(ctx, s); err != nil {
+		return n, err
+	}
 	return n, errors.Join(x.json("complete.json", n), x.tar.Close())
+}
+
+// keys writes what s remembers.
+func (x *writer) keys(ctx context.Context, s queue.Store) (n int, err error) {
+	var at queue.Cursor
+	for file := 1; ; file++ {
+		ms, next, err := s.Remembered(ctx, at, keysPage)
+		if err != nil {
+			return n, err
+		}
+		if len(ms) > 0 {
+			if err := x.json(fmt.Sprintf("known/%06d", file), ms); err != nil {
+				return n, err
+			}
+		}
+		n += len(ms)
+		if at = next; next == "" {
+			return n, nil
+		}
+	}
 }
 
 // messages lists the numbers of the entries that share a body, in the order of the first of each.

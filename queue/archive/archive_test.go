@@ -67,6 +67,9 @@ func must[T any](t testing.TB) func(T, error) T {
 	}
 }
 
+// seen is the dedup key of a message that has gone from a store that was filled.
+const seen = "SITEB/0001"
+
 // fill puts into a store one of everything that an entry can be.
 func fill(t testing.TB, s queue.Store) {
 	t.Helper()
@@ -86,6 +89,10 @@ func fill(t testing.TB, s queue.Store) {
 		return ids
 	}
 	put("small", item(1, "one.example"))
+	body := must[queue.Staged](t)(s.Stage(t.Context(), strings.NewReader("gone"), 0))
+	if _, _, err := s.Put(t.Context(), queue.New{Body: body, Dedup: seen}); err != nil {
+		t.Fatal(err)
+	}
 	put("", item(2, "empty.example"))
 	put(strings.Repeat("large text\r\n", 60_000), item(3, "a.example"), item(3, "b.example"), item(3, "c.example"))
 	held := item(4, "held.example")
@@ -159,6 +166,9 @@ func move(t *testing.T, from, to queue.Store) []byte {
 	if d := gocmp.Diff(from.Suspensions(), to.Suspensions(), byInstant); d != "" {
 		t.Errorf("suspensions (-from +to):\n%s", d)
 	}
+	if !must[bool](t)(to.Known(t.Context(), seen)) || wrote.Keys == 0 {
+		t.Errorf("what the first store remembered is not known: %+v", wrote)
+	}
 	if bad := must[[]string](t)(to.Check(t.Context())); len(bad) > 0 {
 		t.Errorf("check: %v", bad)
 	}
@@ -171,7 +181,7 @@ func TestAQueueGoesToPostgreSQLAndBack(t *testing.T) {
 	move(t, first, second)
 	file := move(t, second, third)
 	again := must[Counts](t)(Import(t.Context(), third, bytes.NewReader(file)))
-	if want := (Counts{Messages: 6, Entries: 8, Known: 6}); again != want {
+	if want := (Counts{Messages: 6, Entries: 8, Known: 6, Keys: 7}); again != want {
 		t.Errorf("read again: %+v, want %+v", again, want)
 	}
 	if d := gocmp.Diff(entries(t, second), entries(t, third), byInstant); d != "" {
@@ -231,6 +241,8 @@ func TestAnArchiveThatLies(t *testing.T) {
 		{"an entry without a destination", [][]string{archive, envelope, file("1/1.attempts", `{"state":"ready"}`)}, "without a destination"},
 		{"another body", [][]string{archive, envelope, file("1/1.attempts", `{"state":"ready","dest":{"connector":"x"},"sha256":"00"}`), body}, "SHA-256"},
 		{"a folder without a body", [][]string{archive, envelope, file("2/body", "x")}, "1/ has no body"},
+		{"a remembered key of another size", [][]string{archive, file("known/000001", `[{"hash":"AAAA","day":1}]`)}, "3 octets, not 16"},
+		{"fewer keys than it says", [][]string{archive, file("complete.json", `{"messages":0,"entries":0,"keys":1}`)}, "and 1"},
 		{"fewer than it says", [][]string{archive, file("complete.json", `{"messages":2,"entries":2}`)}, "says that there are 2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -78,8 +78,9 @@ func (in *reader) end(f *tar.Header) error {
 	if err := in.words(f, &want); err != nil {
 		return fmt.Errorf("%s: %w", f.Name, err)
 	}
-	if in.n.Messages != want.Messages || in.n.Entries != want.Entries {
-		return fmt.Errorf("the archive has %d messages with %d entries, and says that there are %d with %d", in.n.Messages, in.n.Entries, want.Messages, want.Entries)
+	if in.n.Messages != want.Messages || in.n.Entries != want.Entries || in.n.Keys != want.Keys {
+		return fmt.Errorf("the archive has %d messages with %d entries and %d remembered keys, and says that there are %d with %d and %d",
+			in.n.Messages, in.n.Entries, in.n.Keys, want.Messages, want.Entries, want.Keys)
 	}
 	return nil
 }
@@ -99,8 +100,11 @@ func (in *reader) words(f *tar.Header, v any) error {
 // file takes the next file: an entry's two come one after the other, and a folder's body last.
 func (in *reader) file(f *tar.Header) error {
 	dir, name := path.Split(f.Name)
-	if f.Name == "suspensions.json" {
+	switch {
+	case f.Name == "suspensions.json":
 		return in.suspensions(f)
+	case dir == "known/" && len(in.items) == 0:
+		return in.keys(f)
 	}
 	if dir != in.folder {
 		if len(in.items) > 0 {
@@ -130,6 +134,19 @@ func (in *reader) file(f *tar.Header) error {
 		return err
 	}
 	return errors.New("a file that an archive does not have, or not here")
+}
+
+func (in *reader) keys(f *tar.Header) error {
+	var ms []queue.Memory
+	if err := in.words(f, &ms); err != nil {
+		return err
+	}
+	in.n.Keys += len(ms)
+	today := uint32(time.Now().Unix() / (24 * 60 * 60))
+	for i := range ms { // a day still to come would be remembered until then
+		ms[i].Day = min(ms[i].Day, today)
+	}
+	return in.s.Remember(in.ctx, ms)
 }
 
 func (in *reader) suspensions(f *tar.Header) error {

@@ -30,7 +30,7 @@ func (s *Store) flatten(ms []*message, n queue.New) ([]*message, error) {
 	m.body = g
 	if n.Dedup != "" {
 		h := sha256.Sum256([]byte(n.Dedup))
-		m.hash = h[:16]
+		m.hash = h[:hashSize]
 	}
 	for _, it := range n.Items {
 		if it.State != queue.Ready && it.State != queue.Held && it.State != "" {
@@ -197,6 +197,6 @@ func (s *Store) Known(ctx context.Context, dedup string) (bool, error) {
 		return false, nil
 	}
 	h := sha256.Sum256([]byte(dedup))
-	ok, _, err := s.knownNow(ctx, h[:16])
+	ok, _, err := s.knownNow(ctx, h[:hashSize])
 	return ok, err
 }

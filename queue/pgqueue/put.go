@@ -58,7 +58,7 @@ func (s *Store) flatten(ms []*message, n queue.New) ([]*message, error) {
 
 func hashOf(dedup string) []byte {
 	h := sha256.Sum256([]byte(dedup))
-	return h[:16]
+	return h[:hashSize]
 }
 
 // number gives messages and their items numbers and keys.

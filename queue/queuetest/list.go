@@ -137,6 +137,8 @@ var listCases = []testcase{
 			"Check":        func() error { _, err := w.Check(ctx); return err },
 			"Compact":      func() error { return w.Compact(ctx) },
 			"Known":        func() error { _, err := w.Known(ctx, "k"); return err },
+			"Remembered":   func() error { _, _, err := w.Remembered(ctx, "", 1); return err },
+			"Remember":     func() error { return w.Remember(ctx, nil) },
 		} {
 			if err := f(); err != context.Canceled {
 				w.Errorf("%s: got %v", name, err)

@@ -105,6 +105,40 @@ var putCases = []testcase{
 		elapse(queue.DedupFor - time.Hour)
 		w.equal("known after it has gone", must(w.Known(w.ctx, "k"))(w), true)
 	}},
+	{"what another store remembered is remembered here, and as long", func(w *world) {
+		hash := func(k string) []byte { h := sha256.Sum256([]byte(k)); return h[:16] }
+		today := uint32(time.Now().Unix() / (24 * 60 * 60))
+		ids, _, err := w.Put(w.ctx, queue.New{Body: w.stage("x"), Items: []queue.Item{to(alpha)}, Dedup: "here"})
+		w.ok(err)
+		w.ok(w.Remember(w.ctx, nil))
+		w.ok(w.Remember(w.ctx, []queue.Memory{{Hash: hash("there"), Day: today}, {Hash: hash("here"), Day: today - 3}, {Hash: hash("earlier"), Day: today - 1}}))
+		w.equal("a hash of another size is refused", w.Remember(w.ctx, []queue.Memory{{Hash: []byte("short")}}) != nil, true)
+		w.reopen()
+		days := map[string]uint32{}
+		for at := queue.Cursor(""); ; {
+			ms, next, err := w.Remembered(w.ctx, at, 1)
+			w.ok(err)
+			for _, m := range ms {
+				days[string(m.Hash)] = m.Day
+			}
+			if at = next; next == "" {
+				break
+			}
+		}
+		w.equal("remembered", days, map[string]uint32{string(hash("here")): today, string(hash("there")): today, string(hash("earlier")): today - 1})
+		again, dup, err := w.Put(w.ctx, queue.New{Body: w.stage("x"), Items: []queue.Item{to(alpha)}, Dedup: "there"})
+		w.ok(err)
+		w.equal("put", []any{len(again), dup}, []any{0, true})
+		again, dup, err = w.Put(w.ctx, queue.New{Body: w.stage("x"), Items: []queue.Item{to(alpha)}, Dedup: "here"})
+		w.ok(err)
+		w.equal("put what was put here", []any{again, dup}, []any{ids, true})
+		elapse(queue.DedupFor - time.Hour)
+		w.equal("known", must(w.Known(w.ctx, "there"))(w), true)
+		elapse(4 * 24 * time.Hour)
+		w.equal("known after DedupFor", must(w.Known(w.ctx, "there"))(w), false)
+		_, _, err = w.Remembered(w.ctx, "no position", 1)
+		w.equal("a position that is none is an error", err != nil, true)
+	}},
 	{"of many puts with one dedup key at once, one stores", func(w *world) {
 		var wg sync.WaitGroup
 		var mu sync.Mutex
