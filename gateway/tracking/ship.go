@@ -28,6 +28,9 @@ type shipper struct {
 	stored Cursor // how far the archive has the log, as it says
 	at     place  // the same, as this log has it
 	moved  bool   // at is another place than stored
+	// What was told already of places that the log does not have any longer.
+	unsure Cursor
+	lost   segment
 }
 
 func (l *Log) ship() {
@@ -37,19 +40,23 @@ func (l *Log) ship() {
 	for {
 		es, more := l.durable()
 		full, err := s.some(l.shipCtx, es)
-		switch {
-		case l.shipCtx.Err() != nil:
+		if l.shipCtx.Err() != nil {
 			return
-		case err != nil:
-			if wait == shipAgain {
+		}
+		if err != nil {
+			if l.shipErr.Swap(&err) == nil {
 				l.o.Log.Warn("events wait here for the archive, which will be tried again", "class", "local", "err", err)
 			}
-			l.shipErr.Store(&err)
 			if !sleep(l.shipCtx, l.ending, wait) {
 				return
 			}
 			wait = min(2*wait, shipSlow)
 			continue
+		}
+		if wait = shipAgain; l.shipErr.Swap(nil) != nil {
+			l.o.Log.Info("the archive takes events again")
+		}
+		switch {
 		case full:
 		case more == nil:
 			return
@@ -60,10 +67,6 @@ func (l *Log) ship() {
 				return
 			}
 		}
-		if l.shipErr.Swap(nil) != nil {
-			l.o.Log.Info("the archive takes events again")
-		}
-		wait = shipAgain
 	}
 }
 
@@ -87,15 +90,19 @@ func (s *shipper) some(ctx context.Context, es []extent) (full bool, err error) 
 			return false, err
 		}
 		var sure bool
-		if s.at, sure = s.l.resume(s.stored); !sure {
+		if s.at, sure = s.l.resume(s.stored); !sure && s.unsure != s.stored {
+			s.unsure = s.stored
 			s.l.o.Log.Error("the archive has this gateway's log as far as a place that the log does not have: shipping goes on with what is written from now on",
 				"class", "local", "place", string(s.stored), "from", string(s.at.cursor()))
 		}
 		s.known, s.moved = true, !sure
 	}
 	if len(es) > 0 && s.l.prunedAfter(s.at) {
-		s.l.o.Log.Error("tracking log removed before it was in the archive: its events are lost there", "class", "local",
-			"after", string(s.at.cursor()), "before", es[0].String())
+		if s.lost != es[0].segment {
+			s.lost = es[0].segment
+			s.l.o.Log.Error("tracking log removed before it was in the archive: its events are lost there", "class", "local",
+				"after", string(s.at.cursor()), "before", es[0].String())
+		}
 		s.at, s.moved = place{es[0].segment, 0}, true
 	}
 	rs, to, full, err := s.l.collect(ctx, es, s.at)

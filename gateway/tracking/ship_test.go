@@ -23,7 +23,8 @@ type shelf struct {
 	at       map[string]Cursor
 	rs       []Record
 	away     error
-	lose     bool // the answer to the next Add
+	refuse   error // what Add says
+	lose     bool  // the answer to the next Add
 	adds     int
 	pageSize int
 }
@@ -37,8 +38,8 @@ func (s *shelf) Position(_ context.Context, node string) (Cursor, error) {
 func (s *shelf) Add(_ context.Context, node string, from, to Cursor, rs []Record) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.adds++; s.away != nil || s.at[node] != from {
-		return false, s.away
+	if s.adds++; s.away != nil || s.refuse != nil || s.at[node] != from {
+		return false, errors.Join(s.away, s.refuse)
 	}
 	if s.at == nil {
 		s.at = map[string]Cursor{}
@@ -179,9 +180,15 @@ func TestShippingGoesOnAfterOutagesRestartsAndLostAnswers(t *testing.T) {
 		<-time.After(time.Minute)
 		synctest.Wait()
 		wantIDs(t, a, list(1, 5))
+		if err := l.Stats().Unshipped; err != nil {
+			t.Errorf("nothing waits, and it says %v", err)
+		}
 		a.gone(errors.New("away"))
 		put(t, l, numbered(6, 7)...)
 		<-time.After(10 * time.Minute)
+		if l.Stats().Unshipped == nil {
+			t.Error("it does not say that events wait")
+		}
 		put(t, l, numbered(8, 8)...)
 		if n := strings.Count(log.text(), "events wait here"); n != 2 {
 			t.Errorf("an outage and a lost answer were told %d times:\n%s", n, log.text())
@@ -264,7 +271,14 @@ func TestALogThatIsNotTheOneThatWasShippedGoesOnFromItsEnd(t *testing.T) {
 				put(t, l, numbered(1, 5)...)
 				closed(t, l)
 				change(t, filepath.Join(dir, time.Now().UTC().Format(dayLayout)+logSuffix))
-				closed(t, open(Options{}))
+				a.refuse = errors.New("read only")
+				l = open(Options{})
+				<-time.After(time.Hour) // and many tries
+				a.mu.Lock()
+				a.refuse = nil
+				a.mu.Unlock()
+				<-time.After(time.Minute)
+				closed(t, l)
 				l = open(Options{})
 				put(t, l, numbered(6, 7)...)
 				closed(t, l)
