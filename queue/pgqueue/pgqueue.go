@@ -6,6 +6,11 @@
 // server's commits are; Open refuses a server that lies about it (fsync, full_page_writes or synchronous_commit off).
 // Where a standby is named in synchronous_standby_names, a commit has reached it, too.
 //
+// Puts of small messages, settlements that leave nothing and those that keep their item share a transaction with those of
+// their kind that wait at the same time (64 calls, 1 MiB): while one is under way the next gathers, and a call alone waits for
+// nobody. It passes over rows that others have locked. Whom it could not serve (a lost lease, a locked row, one bad call that
+// makes it fail for all, an outage) goes by itself afterwards, with a transaction of its own, and gets its own answer.
+//
 // All keys are made here, from blocks of numbers that the database gives out once, so that a gateway whose connection
 // broke during a commit can ask afterwards whether it took place: the items are there, or an attempt of theirs is on
 // record. Asking is itself a commit, so that a yes is as durable as a first answer. Connections that break, servers that
