@@ -38,7 +38,7 @@ type Server struct {
 var settings = []string{
 	"listen_addresses = '127.0.0.1'", "unix_socket_directories = ''", "max_connections = 200", "shared_buffers = 64MB", "max_wal_senders = 10",
 	"wal_level = replica", "hot_standby = on", "autovacuum_naptime = 5s", "log_min_messages = warning", "log_checkpoints = off",
-	"max_wal_size = 512MB", "wal_sync_method = fdatasync", "wal_keep_size = 64MB",
+	"max_wal_size = 512MB", "dynamic_shared_memory_type = mmap", "wal_sync_method = fdatasync", "wal_keep_size = 64MB",
 }
 
 // binaries finds the newest installed server.
