@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// sweepEvery is how often the trash, old dedup keys and history are looked at, by each gateway; sweepAgain is when, after an error.
+	// sweepEvery is how often the trash, old dedup keys and history are looked at, by each gateway; sweepAgain is when, after
+	// an error that may pass.
 	sweepEvery = time.Hour
 	sweepAgain = time.Minute
 	// keepAttempts is how long ended attempts are on record: far longer than any gateway asks after a commit.
@@ -32,7 +33,9 @@ func (s *Store) housekeeping() {
 		case <-next.C:
 			wait := sweepEvery
 			if err := s.sweep(s.ctx); err != nil && s.ctx.Err() == nil {
-				wait = sweepAgain
+				if again, _ := passing(err); again {
+					wait = sweepAgain
+				}
 				level := slog.LevelWarn
 				if code(err) == lockNotHad { // a dump holds the tables: it will end
 					level = slog.LevelInfo

@@ -24,6 +24,11 @@
 // it wakes up nothing that it holds can be settled. A process that opens the store under the name of an earlier one
 // takes that one's place: its leases are free at once, and if it lives still, it gets queue.ErrFatal.
 //
+// # History
+//
+// Attempts that ended, and the events of the gateways' tracking logs (Store.Events), are in partitions by the day, which any
+// gateway makes ahead and drops when their time is over.
+//
 // # What it never does
 //
 // It never holds a row's lock while mail is carried, never takes locks in another order than body, item, lease (a window's
