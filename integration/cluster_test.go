@@ -269,6 +269,15 @@ func TestAnyGatewayShowsAndSteersTheWholeQueue(t *testing.T) {
 	three.backbone("connector", "resume", "link")
 	until(t, time.Minute, "the three to arrive", func() bool { return len(c.arrived()) == 3 })
 	c.traced(3)
+
+	// A custom recipient that the first gateway is told of is the others', too.
+	one.backbone("directory", "add", "Mkumar", "--target", "MS:NET/PO2/MKUMAR", "--proxy", "MS:NET/HELP/DESK")
+	until(t, time.Minute, "the second gateway to know him", func() bool {
+		out, err := two.try("directory", "resolve", "MS:NET/HELP/DESK")
+		return err == nil && strings.Contains(out, "NET/PO2/MKUMAR")
+	})
+	drop(t, two.po("NET/PO1"), "M9", message("NET/PO1/ASMITH", "NET/HELP/DESK", "For whoever helps", "text\r\n", nil))
+	until(t, time.Minute, "the fourth to arrive", func() bool { return len(c.arrived()) == 4 })
 }
 
 // story is what a gateway tells of a message.

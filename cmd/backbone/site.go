@@ -73,22 +73,18 @@ func openSiteOn(bound *sockets, cfg *config.Config, log *slog.Logger, connect bo
 		}
 	}
 	id := cfg.SiteIdentity()
-	s.dir, err = directory.Open(filepath.Join(cfg.Site.Data, "directory.db"), directory.Options{
+	names := directory.Options{
 		Site:    directory.Identity{Name: id.Name, Organization: id.Organization, Domains: id.Domains, Partners: id.Partners, MS: id.MS, X400: id.X400},
 		Aliases: cfg.Directory.Aliases, ReplyRoutes: cfg.Routing.ReplyRoutes.D(), KeepTombstones: cfg.Directory.Keep.D(),
 		Generate: cfg.Directory.Generate, ReplyAddresses: cfg.Directory.ReplyAddresses.D(), Log: log,
-	})
-	if err != nil {
+	}
+	if cfg.Queue.Store != "bolt" {
+		names.Share = func() (directory.Shared, error) { return s.openShared(connect) }
+	}
+	if s.dir, err = directory.Open(filepath.Join(cfg.Site.Data, "directory.db"), names); err != nil {
 		return s, err
 	}
 	s.closers = append(s.closers, s.dir.Close)
-	// A process that opens a shared queue takes the place of another of its name. That this one may, the lock on the directory's
-	// file has told.
-	if cfg.Queue.Store != "bolt" {
-		if err := s.openStore(connect); err != nil {
-			return s, err
-		}
-	}
 	if s.agent, err = openAgent(cfg, id, s.dir, log); err != nil {
 		return s, err
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"backbone/gateway/config"
+	"backbone/gateway/directory"
 	"backbone/gateway/mail/pace"
 	"backbone/queue"
 	"backbone/queue/boltqueue"
@@ -25,6 +26,19 @@ func (s *site) openStore(connect bool) error {
 	}
 	s.closers = append(s.closers, store.Close)
 	return nil
+}
+
+// openShared opens the queue that gateways share, and their directory with it. A process that does so takes the place of another
+// of its name. That this one may, the lock on the directory's file has told.
+func (s *site) openShared(connect bool) (directory.Shared, error) {
+	if err := s.openStore(connect); err != nil {
+		return nil, err
+	}
+	shared, ok := s.store.(*pgqueue.Store)
+	if !ok {
+		return nil, fmt.Errorf("queue.store = %q has no directory for several gateways", s.cfg.Queue.Store)
+	}
+	return shared.Directory(), nil
 }
 
 func openQueue(cfg *config.Config, o pgqueue.Options, serve bool) (queue.Store, error) {

@@ -135,17 +135,7 @@ func (b *batch) remove(e *Entry) {
 	b.staged[k] = &Entry{Class: e.Class, Name: e.Name, Site: e.Site, Version: b.version(k) + 1, Changed: b.now, Deleted: true}
 }
 
-// purgeEvery is how often old tombstones are looked for.
-const purgeEvery = 24 * time.Hour
-
-func (b *batch) commit() error {
-	if b.now.Sub(b.d.purged) > purgeEvery {
-		if err := b.d.purge(b.now); err != nil {
-			return err
-		}
-	}
-	return b.d.commit(b.staged, nil)
-}
+func (b *batch) commit() error { return b.d.commit(b.staged, nil) }
 
 // Add creates an entry of this site. ErrExists when the name is taken, *Conflict when an address is.
 func (d *Directory) Add(e Entry) (Entry, error) {
@@ -183,8 +173,10 @@ func (d *Directory) put(in Entry, check func(old *Entry) error) (Entry, error) {
 			return Entry{}, fmt.Errorf("directory entry %s: attribute %q is unknown; the import file's attribute columns are what there is", e.ID(), k)
 		}
 	}
-	d.write.Lock()
-	defer d.write.Unlock()
+	if err := d.begin(d.stopped); err != nil {
+		return Entry{}, err
+	}
+	defer d.end()
 	b := d.newBatch()
 	if err := check(b.get(e.key())); err != nil {
 		return Entry{}, err
@@ -200,8 +192,10 @@ func (d *Directory) put(in Entry, check func(old *Entry) error) (Entry, error) {
 
 // Remove deletes an entry of this site by its directory name and leaves a tombstone.
 func (d *Directory) Remove(name string) error {
-	d.write.Lock()
-	defer d.write.Unlock()
+	if err := d.begin(d.stopped); err != nil {
+		return err
+	}
+	defer d.end()
 	b := d.newBatch()
 	e := b.get(entryKey(d.o.Site.Name, name))
 	if e == nil {

@@ -14,6 +14,7 @@
 package directory
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,6 +55,9 @@ type Options struct {
 	// ReplyAddresses is how long an address of our shadow post office is kept for a sender whom MS Mail users could not
 	// answer otherwise; 0: none is made.
 	ReplyAddresses time.Duration
+	// Share, when set, opens the history that this directory shares with other gateways of the site. It is called once the file is
+	// this process's own.
+	Share func() (Shared, error)
 	// NoSync does not wait for the disk: for tests that open small directories thousands of times.
 	NoSync bool
 	Log    *slog.Logger
@@ -74,20 +78,35 @@ type Directory struct {
 	aliases map[string]address.MSMail // folded old NET/PO -> new
 	own     map[string]bool           // domains whose encapsulation is undone
 
-	write  sync.Mutex // one writer at a time; held while a batch is made and committed
+	write  sync.Mutex // one writer at a time; held while a batch is made and committed: begin, end
+	turn   Turn       // the writer's, where the history is shared
 	purged time.Time  // when tombstones were last looked through
 
-	mu      sync.RWMutex // guards what look-ups read
-	entries map[string]*Entry
-	graves  map[string]*Entry   // tombstones
-	links   map[string]*Entry   // the connectors among the entries
-	owners  map[string]*Entry   // address key -> its entry
-	rivals  map[string][]*Entry // address key -> all claimants, where there are several
+	shared  Shared // nil: this directory has its history for itself
+	stopped context.Context
+	stop    context.CancelFunc
+	polling sync.WaitGroup
+
+	mu sync.RWMutex // guards what look-ups read
+	index
 	usn     uint64
 	changed chan struct{} // closed and replaced at each change
 
 	learned learnedRoutes
 	replies replyAddresses
+}
+
+// index is the entries in memory.
+type index struct {
+	entries map[string]*Entry
+	graves  map[string]*Entry   // tombstones
+	links   map[string]*Entry   // the connectors among the entries
+	owners  map[string]*Entry   // address key -> its entry
+	rivals  map[string][]*Entry // address key -> all claimants, where there are several
+}
+
+func newIndex() index {
+	return index{entries: map[string]*Entry{}, graves: map[string]*Entry{}, links: map[string]*Entry{}, owners: map[string]*Entry{}, rivals: map[string][]*Entry{}}
 }
 
 // lockTimeout is how long Open waits for another process to let go of the file.
@@ -114,10 +133,8 @@ func Open(path string, o Options) (*Directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Directory{
-		o: o, aliases: aliases, own: map[string]bool{}, changed: make(chan struct{}),
-		entries: map[string]*Entry{}, graves: map[string]*Entry{}, links: map[string]*Entry{}, owners: map[string]*Entry{}, rivals: map[string][]*Entry{},
-	}
+	d := &Directory{o: o, aliases: aliases, own: map[string]bool{}, changed: make(chan struct{}), index: newIndex()}
+	d.stopped, d.stop = context.WithCancel(context.Background())
 	for _, name := range append(append([]string(nil), o.Site.Domains...), o.Site.Partners...) {
 		d.own[strings.ToLower(name)] = true
 	}
@@ -128,11 +145,21 @@ func Open(path string, o Options) (*Directory, error) {
 		return nil, errors.Join(err, d.db.Close())
 	}
 	d.learned.start(d)
-	d.write.Lock()
-	err = errors.Join(d.purge(time.Now()), d.generateMissing())
-	d.write.Unlock()
+	if o.Share != nil {
+		d.shared, err = o.Share()
+	}
+	if err == nil {
+		err = d.begin(d.stopped)
+	}
+	if err == nil {
+		err = d.generateMissing()
+		d.end()
+	}
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
+	}
+	if d.shared != nil {
+		d.polling.Go(d.poll)
 	}
 	return d, nil
 }
@@ -160,6 +187,8 @@ func openFile(path string, noSync bool) (db *bbolt.DB, err error) {
 
 // Close writes the learned routes that are not yet on disk and closes the file.
 func (d *Directory) Close() error {
+	d.stop()
+	d.polling.Wait()
 	d.write.Lock()
 	defer d.write.Unlock()
 	return errors.Join(d.learned.stop(), d.db.Close())

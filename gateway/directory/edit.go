@@ -2,7 +2,6 @@ package directory
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -21,8 +20,10 @@ type Edit struct {
 
 // Edit runs do and commits what it did, unless it fails. do must not call the Directory's own methods that write.
 func (d *Directory) Edit(do func(*Edit) error) error {
-	d.write.Lock()
-	defer d.write.Unlock()
+	if err := d.begin(d.stopped); err != nil {
+		return err
+	}
+	defer d.end()
 	e := &Edit{b: d.newBatch(), records: map[string][]byte{}}
 	if err := d.db.View(func(tx *bbolt.Tx) error {
 		e.tx = tx
@@ -30,24 +31,11 @@ func (d *Directory) Edit(do func(*Edit) error) error {
 	}); err != nil {
 		return err
 	}
-	if len(e.b.staged) == 0 && len(e.records) == 0 {
-		return nil
+	var sides []Side
+	for _, k := range slices.Sorted(maps.Keys(e.records)) {
+		sides = append(sides, Side{Bucket: string(bucketRecord), Key: []byte(k), Value: e.records[k]})
 	}
-	return d.commit(e.b.staged, func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketRecord)
-		for _, k := range slices.Sorted(maps.Keys(e.records)) {
-			var err error
-			if v := e.records[k]; v == nil {
-				err = b.Delete([]byte(k))
-			} else {
-				err = b.Put([]byte(k), v)
-			}
-			if err != nil {
-				return fmt.Errorf("record %q: %w", k, err)
-			}
-		}
-		return nil
-	})
+	return d.commit(e.b.staged, sides)
 }
 
 // Get is this site's entry of a class with a name.

@@ -2,7 +2,6 @@ package directory
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -20,14 +19,44 @@ import (
 var (
 	keyPurged = []byte("\x00purged") // greatest number of a forgotten tombstone
 	keyPruned = []byte("\x00pruned") // greatest number of a forgotten stamp
+	keyMark   = []byte("\x00mark")   // last number of what is kept beside the entries, see Side
+	keySwept  = []byte("\x00swept")  // greatest number of a removal of those that was forgotten
 )
 
 // newStamp is never 0, which stands for no stamp.
 func newStamp() uint64 { return rand.Uint64() | 1 }
 
-func putStamp(tx *bbolt.Tx, usn, stamp uint64, now time.Time) error {
-	v := binary.BigEndian.AppendUint64(nil, stamp)
-	return tx.Bucket(bucketStamp).Put(usnKey(usn), binary.BigEndian.AppendUint64(v, uint64(now.Unix())))
+func putStamp(tx *bbolt.Tx, s Stamp) error {
+	v := binary.BigEndian.AppendUint64(nil, s.Stamp)
+	return tx.Bucket(bucketStamp).Put(usnKey(s.USN), binary.BigEndian.AppendUint64(v, uint64(s.At)))
+}
+
+// allStamps are those that are not forgotten.
+func allStamps(tx *bbolt.Tx) (all []Stamp) {
+	c := tx.Bucket(bucketStamp).Cursor()
+	for k, v := c.First(); k != nil && len(v) == 16; k, v = c.Next() {
+		all = append(all, Stamp{USN: binary.BigEndian.Uint64(k), Stamp: binary.BigEndian.Uint64(v), At: int64(binary.BigEndian.Uint64(v[8:]))})
+	}
+	return all
+}
+
+// dropStamps forgets those up to a number.
+func dropStamps(tx *bbolt.Tx, to uint64) error {
+	b := tx.Bucket(bucketStamp)
+	for _, s := range allBefore(tx, to) {
+		if err := b.Delete(usnKey(s)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func allBefore(tx *bbolt.Tx, to uint64) (old []uint64) {
+	c := tx.Bucket(bucketStamp).Cursor()
+	for k, _ := c.First(); k != nil && binary.BigEndian.Uint64(k) <= to; k, _ = c.Next() {
+		old = append(old, binary.BigEndian.Uint64(k))
+	}
+	return old
 }
 
 // stampAt is the stamp and the time of the commit that a number belongs to; 0 when there is none.
@@ -56,66 +85,45 @@ func ours(tx *bbolt.Tx, usn, stamp uint64) bool {
 	return have != 0 && have == stamp
 }
 
+// purgeEvery is how often old tombstones are looked for.
+const purgeEvery = 24 * time.Hour
+
 // purge forgets tombstones that have been here for so long that every replica has had time to see them, and the stamps
-// of that time. Callers hold write.
+// of that time but for the last: since when a thing is known here counts, it may have been long on its way. What is forgotten
+// is told by two numbers, so that all copies of a shared history forget the same. Callers have begun; where the history is
+// shared, that ends with it.
 func (d *Directory) purge(now time.Time) error {
-	d.purged = now
-	var old []*Entry
-	err := d.db.Update(func(tx *bbolt.Tx) error {
-		entries, numbers, partners := tx.Bucket(bucketEntry), tx.Bucket(bucketUSN), tx.Bucket(bucketPartner)
-		purged := forgotten(tx, keyPurged)
-		for _, e := range d.graves {
-			// Since when it is known here counts: it may have been long on its way.
-			if _, at := stampAt(tx, e.USN); now.Sub(at) <= d.o.KeepTombstones {
-				continue
+	before := now.Add(-d.o.KeepTombstones)
+	c := Change{Forget: before}
+	var was Place
+	var old uint64 // what was committed up to this number is old
+	err := d.db.View(func(tx *bbolt.Tx) error {
+		was = placeOf(tx)
+		c.Place = was
+		all := allStamps(tx)
+		for i, s := range all {
+			if !time.Unix(s.At, 0).Before(before) {
+				break
 			}
-			old = append(old, e)
-			purged = max(purged, e.USN)
-			if err := errors.Join(entries.Delete([]byte(e.key())), numbers.Delete(usnKey(e.USN))); err != nil {
-				return err
+			if old = s.USN; i < len(all)-1 {
+				c.Place.Pruned = s.USN
 			}
 		}
-		pruned, err := pruneStamps(tx, now.Add(-d.o.KeepTombstones))
-		if err != nil {
-			return err
-		}
-		if len(old) > 0 {
-			err = partners.Put(keyPurged, usnKey(purged))
-		}
-		if pruned > 0 {
-			err = errors.Join(err, partners.Put(keyPruned, usnKey(pruned)))
-		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("directory: tombstones: %w", err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, e := range old {
-		delete(d.graves, e.key())
+	for _, e := range d.graves {
+		if e.USN <= old {
+			c.Place.Purged = max(c.Place.Purged, e.USN)
+		}
 	}
+	if d.shared != nil || c.Place != was {
+		if err := d.conclude(c); err != nil {
+			return err
+		}
+	}
+	d.purged = now
 	return nil
-}
-
-// pruneStamps forgets stamps from before a time, but never the last one, and gives the greatest number forgotten.
-func pruneStamps(tx *bbolt.Tx, before time.Time) (uint64, error) {
-	b := tx.Bucket(bucketStamp)
-	last, _ := b.Cursor().Last()
-	var old [][]byte
-	c := b.Cursor()
-	for k, v := c.First(); k != nil && string(k) != string(last) && len(v) == 16; k, v = c.Next() {
-		if !time.Unix(int64(binary.BigEndian.Uint64(v[8:])), 0).Before(before) {
-			break
-		}
-		old = append(old, append([]byte(nil), k...))
-	}
-	var pruned uint64
-	for _, k := range old {
-		if err := b.Delete(k); err != nil {
-			return 0, err
-		}
-		pruned = binary.BigEndian.Uint64(k)
-	}
-	return pruned, nil
 }

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -68,8 +69,17 @@ const maxProblems = 50
 // order, as the entries before it have left the directory; what is taken becomes durable and visible together, in one
 // transaction. The error, an *ImportError, speaks of the file as a whole; what is wrong with lines is in the Summary.
 func (d *Directory) Import(ctx context.Context, r io.Reader, o ImportOptions) (Summary, error) {
-	d.write.Lock()
-	defer d.write.Unlock()
+	if d.shared != nil { // others must not wait for a slow reader
+		file, err := io.ReadAll(r)
+		if err != nil {
+			return Summary{}, &ImportError{Event: EventRead, Text: err.Error()}
+		}
+		r = bytes.NewReader(file)
+	}
+	if err := d.begin(ctx); err != nil {
+		return Summary{}, err
+	}
+	defer d.end()
 	im := &importer{d: d, o: o, b: d.newBatch()}
 	if o.Results != nil {
 		im.results = bufio.NewWriter(o.Results)

@@ -202,9 +202,12 @@ func (r *Replicated) Add(o Replicated) {
 // still has it from before a deletion that is forgotten here. An address that two sites' entries claim is kept with
 // both and answered as ambiguous.
 func (d *Directory) Replicate(name string, b Batch) (r Replicated, err error) {
-	d.write.Lock()
-	defer d.write.Unlock()
+	if err := d.begin(d.stopped); err != nil {
+		return r, err
+	}
+	defer d.end()
 	var p partner
+	var sides []Side
 	newest := map[string]*Entry{}
 	err = d.db.View(func(tx *bbolt.Tx) error {
 		if p, err = d.partner(tx, name); err != nil {
@@ -220,24 +223,27 @@ func (d *Directory) Replicate(name string, b Batch) (r Replicated, err error) {
 		p.Cursor = b.Next
 		d.consider(tx, name, b.Changes, newest, &r)
 		if p.Full == ResetOld && !b.More {
-			r.Deleted += d.unlisted(tx, name, b, newest)
+			n, err := d.unlisted(tx, name, b, newest)
+			if err != nil {
+				return err
+			}
+			r.Deleted += n
 		}
-		return nil
+		sides, err = seen(tx, name, b, p.Full)
+		if err != nil {
+			return err
+		}
+		if !b.More {
+			p.Full = ""
+		}
+		v, err := json.Marshal(p)
+		sides = append(sides, Side{Bucket: string(bucketPartner), Key: []byte(fold(name)), Value: v})
+		return err
 	})
 	if err != nil || r.Stale {
 		return r, err
 	}
-	full := p.Full
-	if !b.More {
-		p.Full = ""
-	}
-	return r, d.commit(newest, func(tx *bbolt.Tx) error {
-		v, err := json.Marshal(p)
-		if err != nil {
-			return err
-		}
-		return errors.Join(tx.Bucket(bucketPartner).Put([]byte(fold(name)), v), seen(tx, name, b, full))
-	})
+	return r, d.commit(newest, sides)
 }
 
 // consider puts what is to be taken of a partner's entries into newest.
@@ -322,46 +328,58 @@ func digest(e *Entry) []byte {
 	return sum[:]
 }
 
-// seen keeps the keys of a whole list while it is being read in pieces, for unlisted.
-func seen(tx *bbolt.Tx, name string, b Batch, full Reset) error {
-	all, key := tx.Bucket(bucketSeen), []byte(fold(name))
-	if (b.Reset != "" || !b.More) && all.Bucket(key) != nil {
-		if err := all.DeleteBucket(key); err != nil {
-			return err
+// pieces are the keys under which pieces of a partner's whole list are kept.
+func pieces(name string) []byte { return append([]byte(fold(name)), 0) }
+
+// seen keeps the keys of a whole list while it is being read in pieces, for unlisted: each piece's in one value.
+func seen(tx *bbolt.Tx, name string, b Batch, full Reset) (sides []Side, err error) {
+	prefix := pieces(name)
+	put := Side{Bucket: string(bucketSeen), Key: binary.BigEndian.AppendUint64(prefix, b.Next.USN)}
+	more := full == ResetOld && b.More
+	if b.Reset != "" || !b.More {
+		c := tx.Bucket(bucketSeen).Cursor()
+		for k, _ := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+			if !more || !bytes.Equal(k, put.Key) {
+				sides = append(sides, Side{Bucket: string(bucketSeen), Key: bytes.Clone(k)})
+			}
 		}
 	}
-	if full != ResetOld || !b.More {
-		return nil
+	if !more {
+		return sides, nil
 	}
-	list, err := all.CreateBucketIfNotExists(key)
-	if err != nil {
-		return err
-	}
+	keys := make([]string, len(b.Changes))
 	for i := range b.Changes {
-		if err := list.Put([]byte(b.Changes[i].key()), []byte{1}); err != nil {
-			return err
-		}
+		keys[i] = b.Changes[i].key()
 	}
-	return nil
+	put.Value, err = json.Marshal(keys)
+	return append(sides, put), err
 }
 
 // unlisted deletes what came from a partner and is not in its whole list, of which b is the last piece.
-func (d *Directory) unlisted(tx *bbolt.Tx, name string, b Batch, newest map[string]*Entry) (n int) {
-	var before *bbolt.Bucket
-	if b.Reset == "" {
-		before = tx.Bucket(bucketSeen).Bucket([]byte(fold(name)))
-	}
+func (d *Directory) unlisted(tx *bbolt.Tx, name string, b Batch, newest map[string]*Entry) (n int, err error) {
 	now := map[string]bool{}
 	for i := range b.Changes {
 		now[b.Changes[i].key()] = true
 	}
+	if prefix := pieces(name); b.Reset == "" {
+		c := tx.Bucket(bucketSeen).Cursor()
+		for k, v := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
+			var keys []string
+			if err := json.Unmarshal(v, &keys); err != nil {
+				return 0, fmt.Errorf("list of %s: %w", name, err)
+			}
+			for _, key := range keys {
+				now[key] = true
+			}
+		}
+	}
 	for k, e := range d.entries {
-		if fold(e.From) != fold(name) || now[k] || before != nil && before.Get([]byte(k)) != nil {
+		if fold(e.From) != fold(name) || now[k] {
 			continue
 		}
 		newest[k] = &Entry{Class: e.Class, Name: e.Name, Site: e.Site, Version: e.Version, Changed: e.Changed, Deleted: true,
 			Written: e.Written, Stamp: e.Stamp, From: e.From}
 		n++
 	}
-	return n
+	return n, nil
 }

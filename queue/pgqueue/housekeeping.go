@@ -63,6 +63,9 @@ func (s *Store) sweep(ctx context.Context) error {
 				and not exists (select 1 from lease l where l.node = n.name) limit $4)`,
 			args: []any{s.at(), int64(keepAttempts), s.o.Node, sweepSlice}},
 		forgetWindows(),
+		{sql: `delete from directory_writer where node in (select w.node from directory_writer w where w.at < ` + clock + ` / 1000000000 - $2::bigint
+				and not exists (select 1 from node n where n.name = w.node) limit $3)`,
+			args: []any{s.at(), int64(keepAttempts / time.Second), sweepSlice}},
 		{sql: `delete from event_log where $2::bigint > 0 and node in (select node from event_log where at < ` + clock + ` - $2::bigint - 86400000000000 limit $3)`,
 			args: []any{s.at(), int64(s.o.KeepEvents), sweepSlice}},
 	} {
@@ -114,7 +117,7 @@ func (s *Store) Compact(ctx context.Context) error {
 	if err := s.openWrite(ctx); err != nil {
 		return err
 	}
-	for _, table := range []string{"lease", "item", "recipient", "chunk", "attempt", "dedup", "dest_window", "event_log", "rate"} {
+	for _, table := range []string{"lease", "item", "recipient", "chunk", "attempt", "dedup", "dest_window", "event_log", "rate", "directory_head", "directory_entry", "directory_side"} {
 		if _, err := s.pool.Exec(ctx, "vacuum "+table); err != nil && code(err) != "55P03" {
 			return err
 		}
