@@ -280,6 +280,21 @@ func TestWhatIsLockedIsWaitedForAlone(t *testing.T) {
 	answers("put", second, others)
 }
 
+func TestAnEntryWhoseBodyIsGoneCanBeSettled(t *testing.T) {
+	s := member(t, schema(t), "a")
+	put(t, s, "", far.Host)
+	if _, err := s.pool.Exec(t.Context(), "delete from chunk"); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range settlements {
+		l := leaseFar(t, s, 1)[0]
+		if err := s.Settle(t.Context(), l, x.of(l).st); err != nil {
+			t.Errorf("%s: %v", x.name, err)
+		}
+	}
+	wantItems(t, s, 0)
+}
+
 func TestAGroupThatFailsLetsThoseWhoWaitGoByThemselves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		carried := 0

@@ -21,11 +21,15 @@ type plain struct {
 
 // locked is SQL that locks the bodies $4, the items $2 of theirs and the items' leases of epochs $3, in this order and each in
 // the order of keys. Rows of mine are what is still ours. In a group, rows that others have locked are left out, so that
-// nobody waits for another's and groups never wait for each other in a circle.
+// nobody waits for another's and groups never wait for each other in a circle. One whose body is damaged goes by itself.
 func locked(skip string) string {
+	join := "join"
+	if skip == "" {
+		join = "left join"
+	}
 	return `with b as materialized (select c.body from chunk c where c.body = any($4::bigint[]) and c.n = 0 order by c.body for update` + skip + `),
 	i as materialized (select i.id, i.dedup, u.epoch from unnest($2::bigint[], $3::bigint[]) as u(id, epoch) join item i on i.id = u.id
-		join b on b.body = i.body order by i.id for update of i` + skip + `),
+		` + join + ` b on b.body = i.body order by i.id for update of i` + skip + `),
 	mine as materialized (select l.item, l.epoch, i.dedup from i join lease l on l.item = i.id and l.epoch = i.epoch
 		where l.until > ` + clock + ` order by l.item for update of l` + skip + `)`
 }

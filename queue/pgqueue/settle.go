@@ -75,10 +75,7 @@ func (s *Store) Settle(ctx context.Context, l queue.Lease, st queue.Settlement) 
 		settle = func(ctx context.Context) error { return s.finish(ctx, c) }
 		err = s.finishes.ride(ctx, s.ctx, c)
 	}
-	if err != nil {
-		return err
-	}
-	if c.outcome != served {
+	if err == nil && c.outcome != served {
 		err = s.once(ctx, deadline, limitFor(ms), c.outcome == doubt, settle, func(ctx context.Context, tx pgx.Tx) (is bool, err error) {
 			err = tx.QueryRow(ctx, "select exists (select 1 from attempt where item = $1 and epoch = $2 and outcome <> 'unknown')", int64(l.ID), int64(l.Epoch)).Scan(&is)
 			return is, err
