@@ -77,6 +77,8 @@ func asError(err error) *Error {
 		return &Error{http.StatusNotFound, err.Error()}
 	case errors.Is(err, queue.ErrLeaseLost):
 		return &Error{http.StatusConflict, err.Error()}
+	case errors.Is(err, directory.ErrUnavailable):
+		return &Error{http.StatusServiceUnavailable, err.Error()}
 	case errors.Is(err, context.Canceled):
 		return &Error{499, "the caller went away"}
 	}

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -55,6 +56,9 @@ func (s *Service) directoryRoutes(mux *http.ServeMux) {
 			e, err = s.Directory.Add(req.Entry)
 			return Changed{Changed: 1}, err
 		})
+		if errors.Is(err, directory.ErrUnavailable) {
+			return nil, err
+		}
 		if err != nil {
 			return nil, bad(err)
 		}

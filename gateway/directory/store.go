@@ -159,7 +159,7 @@ func (d *Directory) conclude(c Change) error {
 	turn := d.turn
 	d.turn = nil
 	if err := turn.Commit(d.stopped, c); err != nil {
-		return fmt.Errorf("directory, shared by several gateways: %w", err)
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if err := d.apply(c); err != nil {
 		d.o.Log.Error("a change of the directory is in force, but not in this gateway's copy, which will catch up", "class", "local", "err", err)

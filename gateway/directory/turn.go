@@ -16,6 +16,10 @@ import (
 // pollEvery is how late what another gateway changed is seen at most, and a little.
 const pollEvery = time.Second
 
+// ErrUnavailable says that the history which the gateways share can't be written now. The change was not made, unless the error
+// says that this is not known; look-ups go on.
+var ErrUnavailable = errors.New("directory: the one that the gateways share can't be changed now; try again later")
+
 // begin waits for the right to write. Where the history is shared, this gateway has it alone among all, and has caught up.
 func (d *Directory) begin(ctx context.Context) error {
 	d.write.Lock()
@@ -49,7 +53,7 @@ func (d *Directory) take(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(d.stopped, cancel)()
 	if err := d.catchUp(ctx); err != nil {
-		return fmt.Errorf("directory, shared by several gateways: %w", err)
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil
 }

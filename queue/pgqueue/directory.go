@@ -37,7 +37,7 @@ func (d Directory) Place(ctx context.Context) (p directory.Place, err error) {
 	if err := d.s.open(ctx); err != nil {
 		return p, err
 	}
-	err = d.s.patiently(ctx, time.Now().Add(d.s.o.askFor), func(ctx context.Context) error {
+	err = d.s.Events().ask(ctx, d.s.o.askFor, func(ctx context.Context) error {
 		p, err = scanPlace(d.s.pool.QueryRow(ctx, readPlace))
 		return err
 	})
@@ -50,7 +50,9 @@ func (d Directory) Turn(ctx context.Context) (directory.Turn, error) {
 		return nil, err
 	}
 	t := &directoryTurn{s: d.s}
-	err := d.s.patiently(ctx, time.Time{}, func(ctx context.Context) (err error) {
+	limited, cancel := context.WithTimeout(ctx, d.s.o.Patience)
+	defer cancel()
+	err := d.s.patiently(limited, time.Time{}, func(ctx context.Context) (err error) {
 		if t.tx, err = d.s.pool.Begin(ctx); err != nil {
 			return err
 		}
@@ -59,6 +61,9 @@ func (d Directory) Turn(ctx context.Context) (directory.Turn, error) {
 		}
 		return err
 	})
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return nil, fmt.Errorf("queue database: no turn to write in %s", d.s.o.Patience)
+	}
 	if err != nil {
 		return nil, err
 	}

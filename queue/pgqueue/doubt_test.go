@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ type wire struct {
 	cuts   int
 	gate   sync.RWMutex // locked: nothing passes, either way
 	all    []net.Conn
+	down   atomic.Bool // no connection is made
 }
 
 // severAll closes all connections that there are.
@@ -60,6 +62,10 @@ func (w *wire) through(t *testing.T, dsn string) string {
 			c, err := l.Accept()
 			if err != nil {
 				return
+			}
+			if w.down.Load() {
+				c.Close()
+				continue
 			}
 			s, err := net.Dial("tcp", server)
 			if err != nil {
