@@ -88,19 +88,29 @@ func (c *Connector) hand(ctx context.Context, t *connectors.Transfer, do func(as
 		if err != nil {
 			return err
 		}
-		if reused && !a.usable() {
-			c.pool.drop(a)
-			continue
-		}
-		err = do(a, ctx, t)
-		f := mail.AsFailure(err)
-		if err == nil || f.Scope != mail.ScopeLink {
-			c.pool.put(a)
-			return err
-		}
-		c.pool.drop(a)
-		if !reused || !errors.Is(err, errUntouched) || ctx.Err() != nil {
+		again, err := c.over(ctx, a, reused, t, do)
+		if !again {
 			return err
 		}
 	}
+}
+
+// over hands t over a, which goes back whatever happens, a panic included: who waits for it would wait for ever.
+func (c *Connector) over(ctx context.Context, a association, reused bool, t *connectors.Transfer, do func(association, context.Context, *connectors.Transfer) error) (again bool, err error) {
+	back := c.pool.drop
+	defer func() { back(a) }()
+	if reused && !a.usable() {
+		return true, nil
+	}
+	if ctx.Err() != nil { // too late to begin: what was begun could be taken all the same
+		back = c.pool.put
+		return false, mail.LinkDown("no association to the remote MTA came free in time", ctx.Err())
+	}
+	err = do(a, ctx, t)
+	f := mail.AsFailure(err)
+	if err == nil || f.Scope != mail.ScopeLink {
+		back = c.pool.put
+		return false, err
+	}
+	return reused && errors.Is(err, errUntouched) && ctx.Err() == nil, err
 }

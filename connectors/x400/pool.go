@@ -2,6 +2,7 @@ package x400
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +20,9 @@ type pool struct {
 	open    int      // idle, in use or being opened
 	waiting []chan turn
 	closed  bool
-	busy    sync.WaitGroup // releases that run on their own
+	busy    sync.WaitGroup  // what runs on its own
+	ctx     context.Context // ends with the pool
+	end     context.CancelFunc
 }
 
 type kept struct {
@@ -34,7 +37,15 @@ type turn struct {
 	err error
 }
 
-func newPool(p *peer) *pool { return &pool{peer: p} }
+func newPool(p *peer) *pool {
+	ctx, end := context.WithCancel(context.Background())
+	return &pool{peer: p, ctx: ctx, end: end}
+}
+
+// mayOpen tells whether another association may be opened when n wait. The lock is held.
+func (p *pool) mayOpen(n int) bool {
+	return p.open == 0 || p.open < p.peer.cfg.MaxAssociations && n >= p.peer.cfg.Threshold*p.open
+}
 
 // get gives an association for one transfer, and tells whether it has been used before. Every get that succeeded
 // is followed by put or drop.
@@ -62,8 +73,7 @@ func (p *pool) get(ctx context.Context) (a association, reused bool, err error) 
 		defer t.Stop()
 		patience = t.C
 	}
-	mayOpen := patience == nil && (p.open == 0 || p.open < p.peer.cfg.MaxAssociations && len(p.waiting) >= p.peer.cfg.Threshold*p.open)
-	if mayOpen {
+	if patience == nil && p.mayOpen(len(p.waiting)) {
 		p.open++
 		p.mu.Unlock()
 		return p.dial(ctx)
@@ -74,33 +84,39 @@ func (p *pool) get(ctx context.Context) (a association, reused bool, err error) 
 		g.wake()
 	}
 	p.mu.Unlock()
-	late := false
-	select {
-	case t := <-ch:
-		return p.take(ctx, t)
-	case <-patience:
-		late = true
-	case <-ctx.Done():
-	}
-	p.mu.Lock()
-	for i, w := range p.waiting {
-		if w == ch {
-			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
-			if late && calls {
-				p.open++
-				p.mu.Unlock()
-				return p.dial(ctx)
-			}
-			p.mu.Unlock()
-			if late {
-				return nil, false, mail.LinkDown("the remote MTA "+p.peer.remoteMTA+" has called, and does not give us the turn", nil)
-			}
-			return nil, false, mail.LinkDown("no association to the remote MTA came free in time", ctx.Err())
+	for late := false; ; {
+		select {
+		case t := <-ch:
+			return p.take(ctx, t)
+		case <-patience:
+			late = true
+		case <-ctx.Done():
+			late = false
 		}
+		p.mu.Lock()
+		i := slices.Index(p.waiting, ch)
+		switch {
+		case i < 0: // the turn came at the same moment: it must not be lost
+			p.mu.Unlock()
+			return p.take(ctx, <-ch)
+		case late && calls && !p.mayOpen(len(p.waiting)-1): // others call the peer already
+			p.mu.Unlock()
+			patience = nil
+			continue
+		}
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+		switch {
+		case late && calls:
+			p.open++
+			p.mu.Unlock()
+			return p.dial(ctx)
+		case late:
+			p.mu.Unlock()
+			return nil, false, mail.LinkDown("the remote MTA "+p.peer.remoteMTA+" has called, and does not give us the turn", nil)
+		}
+		p.mu.Unlock()
+		return nil, false, mail.LinkDown("no association to the remote MTA came free in time", ctx.Err())
 	}
-	p.mu.Unlock()
-	// The turn came at the same moment: it must not be lost.
-	return p.take(ctx, <-ch)
 }
 
 func (p *pool) take(ctx context.Context, t turn) (association, bool, error) {
@@ -142,13 +158,7 @@ func (p *pool) put(a association) {
 	case p.closed:
 		p.releaseLocked(a)
 	case two != nil && two.wanted(): // the peer has its turn before our next message
-		p.busy.Go(func() {
-			if two.attend() != nil {
-				p.drop(a)
-				return
-			}
-			p.put(a)
-		})
+		p.busy.Go(func() { p.attend(two) })
 	case len(p.waiting) > 0:
 		p.nextLocked() <- turn{a: a}
 	default:
@@ -210,7 +220,8 @@ func (p *pool) release(a association) {
 	}
 }
 
-// close releases what is idle and waits for it. No get is running and none follows.
+// close releases what is idle, ends the peer's turns after the message in hand, and waits for both. No get is running and none
+// follows.
 func (p *pool) close() {
 	p.mu.Lock()
 	p.closed = true
@@ -219,5 +230,6 @@ func (p *pool) close() {
 	}
 	p.idle = nil
 	p.mu.Unlock()
+	p.end()
 	p.busy.Wait()
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"backbone/connectors"
@@ -245,8 +246,8 @@ func (a *p1Association) release(ctx context.Context) error {
 
 // usable tells whether the peer has kept it too.
 func (a *p1Association) usable() bool {
-	if a.sitting != nil && (a.sitting.pending() || !silent(a.conn.Conn)) {
-		return a.attend() == nil // it may have asked for the turn
+	if a.sitting != nil {
+		return a.heed()
 	}
 	return silent(a.conn.Conn)
 }
@@ -325,7 +326,11 @@ func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
 				g.asked = true
 			} else if come, err := g.wait(idle); !come && err == nil {
 				continue // somebody wants it
-			} // what is wrong with the connection is Receive's to say
+			} else if errors.Is(err, syscall.ETIMEDOUT) {
+				//nolint:errcheck // a courtesy: the association has been idle for too long
+				a.Abort(rtse.AbortPermanent)
+				return fmt.Errorf("the association was idle for %s", idle)
+			} // what else is wrong with the connection is Receive's to say
 		}
 		ev, err := a.Receive(func() (rtse.Sink, error) {
 			c.wait(p.cfg.Disconnect.D())
@@ -340,8 +345,11 @@ func (s *stack) answer(ctx context.Context, conn net.Conn, d *desk) error {
 			if g != nil {
 				g.asked = false
 				c.wait(p.cfg.Disconnect.D())
-				if !p.pool.lend(&p1Association{peer: p, conn: c, cotp: transport, rtse: a, theirs: true}, gate) {
+				switch sound, more := p.pool.lend(&p1Association{peer: p, conn: c, cotp: transport, rtse: a, theirs: true}, gate); {
+				case !sound:
 					return fmt.Errorf("the association broke in our turn")
+				case !more:
+					return nil
 				}
 				c.wait(idle)
 			}

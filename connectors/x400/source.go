@@ -62,7 +62,7 @@ func (l *listener) Serve(ctx context.Context, gw connectors.Acceptor) error {
 		log = slog.New(slog.DiscardHandler)
 	}
 	for _, p := range l.peers {
-		p.gw.Store(&gw)
+		p.serve(gw)
 	}
 	stop := context.AfterFunc(ctx, func() {
 		if err := l.ln.Close(); err != nil {

@@ -60,8 +60,16 @@ type peer struct {
 	gdi       p1.GDI
 	addresses *mixer.Addresses
 	log       *slog.Logger
-	gw        atomic.Pointer[connectors.Acceptor] // once its listener serves
+	gw        atomic.Pointer[connectors.Acceptor] // once its source serves
+	served    chan struct{}                       // closed then
 	pool      *pool
+}
+
+// serve begins to take the peer's mail for gw.
+func (p *peer) serve(gw connectors.Acceptor) {
+	if p.gw.Swap(&gw) == nil {
+		close(p.served)
+	}
 }
 
 // notCalled is why nothing can be sent to a peer that only calls us.
@@ -70,7 +78,7 @@ func (p *peer) notCalled() *mail.Failure {
 }
 
 func newPeer(env connectors.Env, c *Config) (*peer, error) {
-	p := &peer{connector: c.Name, cfg: c, localMTA: c.LocalMTA, remoteMTA: c.RemoteMTA}
+	p := &peer{connector: c.Name, served: make(chan struct{}), cfg: c, localMTA: c.LocalMTA, remoteMTA: c.RemoteMTA}
 	if p.localMTA == "" {
 		p.localMTA = env.Site.Name
 	}

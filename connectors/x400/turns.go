@@ -169,28 +169,27 @@ func (p *pool) failLocked(err error) {
 	p.waiting = nil
 }
 
-// lend hands an association, whose turn is ours, to those who wait for one; false when it broke.
-func (p *pool) lend(a *p1Association, gate *turnstile) bool {
+// lend hands an association, whose turn is ours, to those who wait for one. sound is false when it broke, more when the source
+// is ending.
+func (p *pool) lend(a *p1Association, gate *turnstile) (sound, more bool) {
 	for range perTurn {
 		if !gate.enter() {
-			return true
+			return true, false
 		}
 		p.mu.Lock()
 		w := p.nextLocked()
 		p.mu.Unlock()
 		if w == nil {
-			gate.leave()
-			return true
+			return true, gate.leave()
 		}
 		l := &lent{a, make(chan bool, 1)}
 		w <- turn{a: l}
-		sound := <-l.back
-		gate.leave()
+		sound, more = <-l.back, gate.leave()
 		if !sound {
-			return false
+			break
 		}
 	}
-	return true
+	return sound, more
 }
 
 // alternate is an association of ours whose peer may ask for the turn.
@@ -202,8 +201,9 @@ type alternate interface {
 	rest()
 	// wanted tells that the peer has asked for the turn.
 	wanted() bool
-	// attend gives the peer the turn, once it has asked for it, and takes its mail until the turn is ours again.
-	attend() error
+	// attend gives the peer the turn, once it has asked for it, and takes its mail until the turn is ours again. When ctx ends
+	// meanwhile, it finishes the message in hand and ends the association.
+	attend(ctx context.Context) error
 }
 
 // alternates gives a as one on which the peer may ask for the turn, nil when it may not.
@@ -228,10 +228,16 @@ func (p *pool) listen(k *kept, a alternate) {
 		return
 	}
 	k.timer.Stop()
-	if err == nil {
-		err = a.attend()
-	}
 	if err != nil {
+		p.drop(a)
+		return
+	}
+	p.attend(a)
+}
+
+// attend gives the peer its turn of an association that nobody uses.
+func (p *pool) attend(a alternate) {
+	if a.attend(p.ctx) != nil {
 		p.drop(a)
 		return
 	}
@@ -270,13 +276,22 @@ func (a *p1Association) wanted() bool {
 	return wanted
 }
 
-func (a *p1Association) attend() error {
-	gw := a.peer.gw.Load()
-	if gw == nil {
-		return errors.New("nobody takes mail here yet")
+func (a *p1Association) attend(ctx context.Context) error {
+	select {
+	case <-a.peer.served: // at the start the peer may want its turn before our source serves
+	case <-ctx.Done():
+		return errClosing
 	}
+	gw := a.peer.gw.Load()
 	in := &arrivals{peer: a.peer, gw: *gw, from: a.conn.RemoteAddr().String(), mode: a.rtse.Mode()}
-	begin := func() (rtse.Sink, error) { return in.sink(context.Background()) }
+	gate := &turnstile{conn: a.conn}
+	defer context.AfterFunc(ctx, gate.close)()
+	begin := func() (rtse.Sink, error) {
+		if !gate.enter() {
+			return nil, errClosing
+		}
+		return in.sink(context.WithoutCancel(ctx))
+	}
 	for {
 		if a.wanted() && a.rtse.MayTransfer() {
 			if err := a.rtse.GiveTurn(); err != nil {
@@ -284,16 +299,31 @@ func (a *p1Association) attend() error {
 			}
 		}
 		ev, err := a.rtse.Receive(begin, nil)
+		more := gate.leave()
 		switch {
 		case err != nil:
 			return err
 		case ev == rtse.Released:
 			return errors.New("the peer has released the association")
-		}
-		if a.rtse.MayTransfer() && !a.wanted() && !a.sitting.pending() && silent(a.conn.Conn) {
+		case ev == rtse.Turn: // if it asks again at once, whoever waits here has one message before it
 			return nil
+		case !more:
+			return errClosing
 		}
 	}
+}
+
+var errClosing = errors.New("the connector is closing")
+
+// heed hears what the peer has said: false when that is more than that it wants the turn, which put then sees.
+func (a *p1Association) heed() bool {
+	for a.sitting.pending() || !silent(a.conn.Conn) {
+		none := func() (rtse.Sink, error) { return nil, errors.New("the turn is ours") }
+		if ev, err := a.rtse.Receive(none, nil); err != nil || ev != rtse.TurnWanted {
+			return false
+		}
+	}
+	return true
 }
 
 // receptionist is the Source of a peer that never calls, and sends in its turn of the associations that we open.
@@ -303,7 +333,7 @@ func (r *receptionist) Name() string { return "x400:" + r.peer.connector }
 
 // Serve lends the gateway to the peer's associations until ctx ends.
 func (r *receptionist) Serve(ctx context.Context, gw connectors.Acceptor) error {
-	r.peer.gw.Store(&gw)
+	r.peer.serve(gw)
 	<-ctx.Done()
 	return nil
 }
