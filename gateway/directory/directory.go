@@ -7,6 +7,9 @@
 // sequence numbers for replication, the table of renamed post offices and the learned reply routes; all of it in one
 // bbolt file, with indexes in memory. It never decides where mail goes (routing does) and never speaks a protocol.
 //
+// Gateways that share a queue share their directory's history (Shared): the file is then a copy of its beginning, a write is made in
+// the history first, and ErrUnavailable when that is out of reach.
+//
 // An entry's write is durable when the call returns. Look-ups never touch the disk and never wait for a writer's disk.
 // Learned routes are written behind: the last seconds of them may be lost, which costs nothing but a route of last
 // resort. Two entries never claim one address; where replication brings such a pair in, the address is answered with

@@ -32,7 +32,7 @@
 // # What it never does
 //
 // It never holds a row's lock while mail is carried, never takes locks in another order than body, item, lease (a window's
-// comes before an item's, and only where something is leased; a rate's comes with no other), never waits for a lock or a
+// comes before an item's, and only where something is leased; a rate's and the directory's come with no other), never waits for a lock or a
 // statement without limit, never reads a body whole into memory, never deletes history row by row where a day's partition
 // can be dropped, and uses nothing that only PostgreSQL has where standard SQL does (no advisory locks, no notifications):
 // engines that speak its protocol may serve.
