@@ -115,7 +115,8 @@ func (g *Gateway) lookAtClock(ctx context.Context) error {
 		g.log.Warn("the system's clock has been put right", "by", jump)
 	}
 	if jump < 0 {
-		return g.BringForward(ctx, time.Now())
+		now, _ := g.clock.read()
+		return g.BringForward(ctx, now)
 	}
 	return nil
 }

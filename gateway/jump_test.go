@@ -83,3 +83,25 @@ func TestMailThatAClockAheadPutOffIsDueWhenItIsPutRight(t *testing.T) {
 		r.expect("delivered", len(r.site.received()), 1)
 	})
 }
+
+func TestAClockThatIsPutRightWhileTheGatewayRunsMakesDueWhatItPutOff(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		start, back := time.Now(), time.Duration(0)
+		r.stop()
+		r.o.Clock = func() (time.Time, time.Duration) { return time.Now().Round(0).Add(-back), time.Since(start) }
+		g, err := gateway.New(r.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.g = g
+		r.run()
+		r.site.says(&mail.Failure{Class: mail.Transient, Scope: mail.ScopeMessage, Code: 451, Enhanced: "4.3.2", Text: "busy", RetryAfter: 6 * time.Hour})
+		r.must("MS:NET/PO2/JLEE", nil)
+		r.site.says(nil)
+		r.stop()
+		back = 365 * 24 * time.Hour
+		r.run()
+		r.after(10*time.Minute + time.Second)
+		r.expect("delivered", len(r.site.received()), 1)
+	})
+}
