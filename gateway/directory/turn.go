@@ -164,9 +164,9 @@ func (d *Directory) prefix(ctx context.Context, mine, head Place) (bool, error) 
 	case mine.USN > head.USN, mine.Mark > head.Mark,
 		mine.Purged != head.Purged && mine.USN < head.Purged, // tombstones that we have not seen are forgotten
 		mine.Swept != head.Swept && mine.Mark < head.Swept:
-		return mine == Place{}, nil
-	case mine.USN == 0:
-		return true, nil
+		return false, nil
+	case mine.USN == 0: // without entries there is no stamp that could tell
+		return false, nil
 	}
 	stamps, err := d.turn.Stamps(ctx, mine.USN-1, 1)
 	return err == nil && len(stamps) == 1 && stamps[0].USN == mine.USN && stamps[0].Stamp == mine.Stamp, err
@@ -208,6 +208,10 @@ func (d *Directory) rejoin(ctx context.Context, head Place) error {
 	d.index, d.usn = fresh, head.USN
 	d.mu.Unlock()
 	d.tell()
+	if aside == "" {
+		d.o.Log.Info("this gateway has the directory that the gateways share", "entries", d.Size())
+		return nil
+	}
 	d.o.Log.Warn("this gateway's directory was not a beginning of the one that the gateways share: it was replaced; what is missing can be imported from the file",
 		"class", "local", "file", aside, "entries", d.Size())
 	return nil
