@@ -235,7 +235,7 @@ func (a *Agent) keepTime(ctx context.Context) {
 			name string
 			at   []dirsync.Moment
 			run  func(context.Context, string) error
-		}{{"T1", a.o.T1, a.export}, {"T2", a.o.T2, a.answer}, {"T3", a.o.T3, a.review}} {
+		}{{"T1", a.o.T1, a.exportOnce(next)}, {"T2", a.o.T2, a.answer}, {"T3", a.o.T3, a.review}} {
 			if dirsync.Next(event.at, now).Equal(next) {
 				if err := event.run(ctx, ""); err != nil {
 					a.log.Error("directory synchronisation failed; the next cycle makes up for it", "event", event.name, "err", err)

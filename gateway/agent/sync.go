@@ -261,6 +261,20 @@ func (a *Agent) export(ctx context.Context, po string) error {
 	return a.each(ctx, a.o.Servers, po, a.exportTo)
 }
 
+// exportOnce is the export that was due at a time, of whichever gateway comes first where several share the directory and with it
+// what each partner was sent. Their clocks are within a second or so.
+func (a *Agent) exportOnce(due time.Time) func(context.Context, string) error {
+	return func(ctx context.Context, po string) error {
+		return a.each(ctx, a.o.Servers, po, func(ed *directory.Edit, p PostOffice) (*dirsync.Message, error) {
+			var s serverState
+			if err := load(record(ed), keyServer+p.Address, &s); err != nil || s.LastSent.After(due.Add(-30*time.Second)) {
+				return nil, err
+			}
+			return a.exportTo(ed, p)
+		})
+	}
+}
+
 func (a *Agent) exportTo(ed *directory.Edit, p PostOffice) (*dirsync.Message, error) {
 	var s serverState
 	if err := load(record(ed), keyServer+p.Address, &s); err != nil {
