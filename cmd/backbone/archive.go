@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"backbone/queue"
 	"backbone/queue/archive"
@@ -31,6 +34,9 @@ func (a *app) queueExport() *cobra.Command {
 			}
 			var n archive.Counts
 			err = a.onQueue(func(s queue.Store) (err error) {
+				if err := tellRunning(cmd.Context(), a.err, s); err != nil {
+					return err
+				}
 				n, err = archive.Export(cmd.Context(), s, f)
 				return err
 			})
@@ -73,6 +79,30 @@ func (a *app) queueImport() *cobra.Command {
 			return a.printCounts("read", n)
 		},
 	}
+}
+
+// tellRunning warns of gateways that share the queue and have not been silent long enough to be taken for stopped.
+func tellRunning(ctx context.Context, w io.Writer, s queue.Store) error {
+	shared, ok := s.(interface {
+		Gateways(context.Context) ([]queue.Node, error)
+	})
+	if !ok {
+		return nil
+	}
+	all, err := shared.Gateways(ctx)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, n := range all {
+		if !n.Silent && !strings.Contains(n.Name, commandMark) {
+			names = append(names, n.Name)
+		}
+	}
+	if len(names) > 0 {
+		_, err = fmt.Fprintf(w, "backbone: %s ran a moment ago: what they still deliver goes out a second time where this archive is read\n", strings.Join(names, ", "))
+	}
+	return err
 }
 
 // onQueue opens the store alone, without the site around it.

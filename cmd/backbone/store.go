@@ -41,6 +41,9 @@ func (s *site) openShared(connect bool) (directory.Shared, error) {
 	return shared.Directory(), nil
 }
 
+// commandMark is in the name under which a command opens a shared queue, after its gateway's.
+const commandMark = " (command "
+
 func openQueue(cfg *config.Config, o pgqueue.Options, serve bool) (queue.Store, error) {
 	if cfg.Queue.Store == "bolt" {
 		s, err := boltqueue.Open(filepath.Join(cfg.Site.Data, "queue"), boltqueue.Options{Reserve: cfg.Queue.Reserve, TrashFor: cfg.Queue.Trash.D(), Log: o.Log})
@@ -55,7 +58,7 @@ func openQueue(cfg *config.Config, o pgqueue.Options, serve bool) (queue.Store, 
 	}
 	o.DSN, o.Node, o.TrashFor, o.Silence, o.KeepEvents = dsn, nodeName(cfg), cfg.Queue.Trash.D(), cfg.Queue.Silence.D(), cfg.Tracking.Keep.D()
 	if !serve { // not to be taken for the daemon that may run beside it
-		o.Node = fmt.Sprintf("%s (command %d)", o.Node, os.Getpid())
+		o.Node += fmt.Sprintf("%s%d)", commandMark, os.Getpid())
 		o.Connections, o.Command = 2, true
 	}
 	// For bodies on their way in that are too large for memory: nothing of them outlives the process.
