@@ -182,7 +182,8 @@ type Stats struct {
 	Puts   int64 `json:"puts"` // since open
 	Syncs  int64 `json:"syncs"`
 	Commit int64 `json:"commits"`
-	// Disk use of index and bodies in octets, and free space left on the filesystem.
+	// Disk use of index and bodies in octets, and free space left on the filesystem: -1 where the store can't know, because its disk
+	// is another host's.
 	IndexBytes int64 `json:"index_bytes"`
 	BodyBytes  int64 `json:"body_bytes"`
 	FreeBytes  int64 `json:"free_bytes"`

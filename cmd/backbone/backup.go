@@ -101,7 +101,8 @@ func (a *app) backupRestore() *cobra.Command {
 		Long: "Bring messages back into the queue from a backup: those named, or all. What still waits in the queue is passed over.\n" +
 			"What was delivered since the backup was made is delivered again: name the messages you miss.\n\n" +
 			"With --directory it is the directory that comes back, and no mail; the daemon must not run. The directory that is there is\n" +
-			"kept under another name. Joined sites and post offices notice, and send what this one has forgotten.",
+			"kept under another name. Joined sites and post offices notice, and send what this one has forgotten. Where gateways share\n" +
+			"the directory, the one that is brought back only catches up with it: restore the database, or `directory import`.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			want := map[queue.ID]bool{}
 			for _, arg := range args[1:] {
@@ -183,6 +184,9 @@ func (a *app) restoreDirectory(args []string, end savedEnd, dryRun bool) error {
 	}
 	if aside != "" {
 		fmt.Fprintf(a.err, "backbone: the directory that was there is %s\n", aside)
+	}
+	if cfg.Queue.Store != "bolt" {
+		fmt.Fprintln(a.err, "backbone: the gateways share one directory, with which this copy will catch up at the start; to go back, restore the database or use `backbone directory import`")
 	}
 	return a.changed("restore", done, "directory")
 }

@@ -39,7 +39,7 @@ var (
 	dQueue      = desc("queue_messages", "Transfers in the queue; ready ones wait, leased ones are under delivery.", "state")
 	dBytes      = desc("queue_content_bytes", "Octets of content that waits.")
 	dDisk       = desc("queue_disk_bytes", "Octets of disk that the queue uses.", "part")
-	dFree       = desc("queue_disk_free_bytes", "Octets free on the queue's filesystem.")
+	dFree       = desc("queue_disk_free_bytes", "Octets free on the queue's filesystem; not given for a queue in PostgreSQL.")
 	dStored     = desc("queue_stored_total", "Messages stored since the daemon's start.")
 	dCommits    = desc("queue_commits_total", "Group commits since the daemon's start.")
 	dSyncs      = desc("queue_syncs_total", "Sync calls since the daemon's start.")
@@ -105,7 +105,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(dBytes, float64(st.Bytes))
 	gauge(dDisk, float64(st.IndexBytes), "index")
 	gauge(dDisk, float64(st.BodyBytes), "bodies")
-	gauge(dFree, float64(st.FreeBytes))
+	if st.FreeBytes >= 0 { // else the disk is the database's: its own monitoring tells
+		gauge(dFree, float64(st.FreeBytes))
+	}
 	count(dStored, st.Puts)
 	count(dCommits, st.Commit)
 	count(dSyncs, st.Syncs)

@@ -184,7 +184,7 @@ func (s *Store) Stats() queue.Stats {
 			s.slog.Warn("queue database can't be asked for its figures", "class", "local", "err", err)
 		}
 	}
-	st.Puts, st.Commit = s.puts.Load(), s.commits.Load()
+	st.Puts, st.Commit, st.FreeBytes = s.puts.Load(), s.commits.Load(), -1
 	return st
 }
 

@@ -54,6 +54,9 @@ func TestTheGatewaysAreListed(t *testing.T) {
 		t.Error(err)
 	}
 	eventually(t, "the idle one to be heard again and again", func() bool { return seen() == "busy 1 false, dead 0 true, idle 0 false" })
+	if n := busy.Stats().FreeBytes; n != -1 {
+		t.Errorf("%d octets free on a disk that is the server's", n)
+	}
 	if text, err := busy.ServerReport(t.Context()); err != nil || !strings.Contains(text, "busy with 1 leases, dead (silent), idle") {
 		t.Errorf("the report: %s, %v", text, err)
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"backbone/queue"
 )
 
 // TestMetricsAreWellFormed: Prometheus' own linter reads what the daemon answers.
@@ -28,5 +30,27 @@ func TestMetricsAreWellFormed(t *testing.T) {
 		if !strings.Contains(body, want) {
 			t.Errorf("%s is missing in\n%s", want, body)
 		}
+	}
+}
+
+// elsewhere is a store whose disk is another host's.
+type elsewhere struct{ queue.Store }
+
+func (e elsewhere) Stats() queue.Stats {
+	st := e.Store.Stats()
+	st.FreeBytes = -1
+	return st
+}
+
+// TestADiskThatIsElsewhereIsNotTakenForFull: the alert on free octets looks at what is there.
+func TestADiskThatIsElsewhereIsNotTakenForFull(t *testing.T) {
+	b := newBench(t, Options{Loopback: RoleRead})
+	const free = "\nbackbone_queue_disk_free_bytes "
+	if !strings.Contains(b.get("/metrics").Body.String(), free) {
+		t.Error("free octets of our own disk are not told")
+	}
+	b.s.Store = elsewhere{b.s.Store}
+	if strings.Contains(b.get("/metrics").Body.String(), free) {
+		t.Error("free octets are told of a disk that is not ours")
 	}
 }
